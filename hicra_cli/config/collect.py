@@ -1,0 +1,58 @@
+"""collect-grams: where solutions come from and which n-grams are counted."""
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from hicra_cli.config.sampling import SamplingConfig
+from hicra_cli.config.section import Section
+
+Name = str
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+
+
+class RolloutFields(Section):
+    """Names of the fields in a user's rollout file."""
+
+    problem_id: str | None = Field(
+        None, description="Names the problem; by default `id` of the problem text, so equal texts are one problem."
+    )
+    problem: str = Field("problem", description="The question.")
+    response: str = Field("response", description="The solution's full text.")
+    correct: str | None = Field("correct", description="true, false or null (unknown); empty: grade against `gold`.")
+    gold: str | None = Field("gold", description="Gold answer, graded strictly where `correct` is absent.")
+    policy: str | None = Field("model", description="Which model wrote it.")
+    step: str | None = Field("step", description="Its RL step.")
+
+
+class CollectConfig(Section):
+    name: Name = Field("default", pattern=NAME_PATTERN, description="Name of the candidates artifact.")
+    policies: list[str] = Field(
+        default_factory=lambda: ["nano"],
+        description="Policies to sample: artifact references, paths or HF ids; several = different iterations.",
+    )
+    training: str | None = Field(None, description="Sample the checkpoints of this training instead of `policies`.")
+    points: int = Field(5, ge=1, description="How many checkpoints of `training`, spread evenly over the run.")
+    rollouts: list[Path] = Field(
+        default_factory=list,
+        description="Read existing rollouts (JSONL, .gz or .zst, or a rollouts artifact's Parquet) instead of sampling.",
+    )
+    fields: RolloutFields = Field(default_factory=RolloutFields, description="Field names of `rollouts`.")
+    num_prompts: int = Field(256, ge=1, description="Training problems to sample.")
+    samples: int = Field(4, ge=1, description="Rollouts per problem and policy.")
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="How to sample.")
+    successful_only: bool = Field(True, description="Count only solutions that are correct (the paper's rule).")
+    unknown_is_success: bool = Field(False, description="Count solutions whose correctness is unknown.")
+    ngram_min: int = Field(3, ge=1, le=8, description="Shortest gram, in words.")
+    ngram_max: int = Field(5, ge=1, le=8, description="Longest gram, in words.")
+    min_document_frequency: int = Field(
+        3, ge=1, description="Drop grams that fewer *problems* use (rollouts of one problem count once)."
+    )
+    max_candidates: int = Field(20000, ge=1, description="Keep the most widespread grams, at most this many.")
+    contexts: int = Field(3, ge=0, le=20, description="Example contexts kept per gram.")
+
+    @model_validator(mode="after")
+    def _range(self) -> "CollectConfig":
+        if self.ngram_min > self.ngram_max:
+            raise ValueError(f"ngram_min ({self.ngram_min}) is larger than ngram_max ({self.ngram_max})")
+        return self

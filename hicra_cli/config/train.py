@@ -1,0 +1,96 @@
+"""train: the algorithm of DESIGN section 3 and the run around it."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from hicra_cli.config.collect import NAME_PATTERN, Name
+from hicra_cli.config.sampling import SamplingConfig
+from hicra_cli.config.section import Section
+
+
+class CoverageConfig(Section):
+    """Bounds on the share of planning tokens: an unnoticed empty mask makes HICRA equal to GRPO."""
+
+    low: float = Field(0.005, ge=0, le=1, description="Below this share the run warns; at 0 HICRA stops.")
+    high: float = Field(0.15, ge=0, le=1, description="Above this share the run warns.")
+
+
+class TrainConfig(Section):
+    name: Name | None = Field(
+        None, pattern=NAME_PATTERN, description="Name of the training artifact; by default the algorithm's name."
+    )
+    policy: str = Field("nano", description="Start from this policy: artifact reference, path or HF id.")
+    gram_set: str | None = Field(
+        None,
+        description="Gram-set of the planning mask; by default the newest one in the registry, else the one that "
+        "ships with the embedded task.",
+    )
+    algo: Literal["grpo", "hicra", "entropy-reg"] = Field("grpo", description="Which algorithm trains the policy.")
+    alpha: float = Field(0.2, ge=0, le=1, description="Planning amplification in A + alpha*|A|; 0 is plain GRPO.")
+    entropy_beta: float = Field(
+        0.003, ge=0, description="entropy-reg: weight of the mean token entropy in the objective."
+    )
+    steps: int = Field(40, ge=1, description="Optimizer steps; one batch of rollouts each.")
+    num_prompts: int = Field(32, ge=1, description="Prompts per step.")
+    group_size: int = Field(8, ge=2, description="G: rollouts per prompt.")
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig, description="How rollouts are sampled.")
+    response_limits: list[int] = Field(
+        default_factory=list,
+        description="Growing response limits in tokens, for example [16384, 32768]: the next one is taken when more "
+        "than `grow_at` of the responses are cut. Empty: `sampling.max_new_tokens` throughout.",
+    )
+    grow_at: float = Field(0.2, gt=0, le=1, description="Share of cut responses at which the limit grows.")
+    advantage_scale: Literal["none", "std"] = Field(
+        "none", description="`none`: R - mean (the paper's v3, Dr. GRPO); `std`: divided by the group's std + 1e-6."
+    )
+    reduction: Literal["token", "sequence", "constant"] = Field(
+        "token",
+        description="`token`: mean over the step's response tokens; `sequence`: mean of per-response means; "
+        "`constant`: divided by responses times the response limit (Dr. GRPO).",
+    )
+    clip_low: float = Field(0.2, gt=0, lt=1, description="Ratio is clipped below 1 - clip_low.")
+    clip_high: float = Field(0.28, gt=0, description="Ratio is clipped above 1 + clip_high (clip-higher).")
+    dynamic_filtering: bool = Field(
+        False, description="Replace groups whose rewards are all equal by newly sampled prompts (DAPO)."
+    )
+    max_resamples: int = Field(
+        3, ge=0, description="dynamic_filtering: additional batches of prompts per step, at most."
+    )
+    lr: float = Field(1e-6, gt=0, description="Learning rate after warm-up.")
+    warmup_steps: int = Field(10, ge=0, description="Steps of linear warm-up.")
+    beta1: float = Field(0.9, ge=0, lt=1, description="AdamW: decay of the first moment.")
+    beta2: float = Field(0.95, ge=0, lt=1, description="AdamW: decay of the second moment.")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW: decoupled weight decay.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradient norm is clipped to this.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="Compute precision over float32 master weights; auto is float32 on CPU, bfloat16 on a GPU.",
+    )
+    token_budget: int = Field(
+        8192,
+        ge=64,
+        description="Tokens (prompt + response, with padding on CPU) per micro-batch; only memory and speed depend on it.",
+    )
+    head_chunk: int = Field(4096, ge=16, description="Response tokens whose logits exist at once in the fused head.")
+    gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory, a third more work.")
+    save_every: int = Field(20, ge=1, description="Checkpoint every so many steps (the last step always).")
+    keep_checkpoints: int = Field(2, ge=1, description="Resumable optimizer states kept while the run goes on.")
+    eval_every: int = Field(0, ge=0, description="Evaluate on held-out problems every so many steps; 0 is never.")
+    eval_prompts: int = Field(128, ge=1, description="Held-out problems of the evaluation inside the run.")
+    eval_samples: int = Field(2, ge=1, description="Samples per held-out problem.")
+    save_rollouts_every: int = Field(1, ge=0, description="Keep the rollouts of every so many steps; 0 keeps none.")
+    coverage: CoverageConfig = Field(default_factory=CoverageConfig, description="Gate on the planning share.")
+
+    @model_validator(mode="after")
+    def _check(self) -> "TrainConfig":
+        if self.sampling.top_p != 1.0 or self.sampling.top_k != 0:
+            raise ValueError(
+                "top_p and top_k are refused for training: the sampler would draw from another distribution than "
+                "the one the gradient is taken of"
+            )
+        if self.sampling.temperature == 0:
+            raise ValueError("temperature 0 is refused for training: equal rollouts carry no signal")
+        if sorted(self.response_limits) != self.response_limits:
+            raise ValueError(f"response_limits must grow, got {self.response_limits}")
+        return self
