@@ -57,6 +57,11 @@ class TrainConfig(Section):
     max_resamples: int = Field(
         3, ge=0, description="dynamic_filtering: additional batches of prompts per step, at most."
     )
+    importance_cap: float = Field(
+        2.0,
+        ge=1,
+        description="Engine mismatch: a token's importance weight trainer/sampler is truncated at this value.",
+    )
     lr: float = Field(1e-6, gt=0, description="Learning rate after warm-up.")
     warmup_steps: int = Field(10, ge=0, description="Steps of linear warm-up.")
     beta1: float = Field(0.9, ge=0, lt=1, description="AdamW: decay of the first moment.")

@@ -1,0 +1,110 @@
+"""Resumable training states on disk: weights, optimizer moments and a small JSON, atomic and checksummed.
+
+A checkpoint is a folder `step-NNNNNN` with `model.safetensors`, `optimizer.safetensors` and, written last,
+`state.json`, which holds the sha256 of the other two. A folder without a matching `state.json` does not count. No
+pickle anywhere.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+STATE = "state.json"
+
+
+def save_checkpoint(
+    folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, state: Mapping[str, Any]
+) -> Path:
+    """Write the state before optimizer step `step` (so `step` updates are in it) and return its folder.
+
+    state: JSON values that the loop needs back. A crash leaves either no checkpoint or a whole one.
+    """
+    target = folder / f"step-{step:06d}"
+    scratch = folder / f".{target.name}.tmp"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    save_file(model_tensors(model), scratch / "model.safetensors", metadata={"format": "pt"})
+    save_file(_optimizer_tensors(model, optimizer), scratch / "optimizer.safetensors")
+    digests = {path.name: _sha256(path) for path in sorted(scratch.iterdir())}
+    text = json.dumps({"step": step, "sha256": digests, **state}, sort_keys=True, allow_nan=False)
+    (scratch / STATE).write_text(text + "\n")
+    for path in [*scratch.iterdir(), scratch]:
+        _sync(path)
+    shutil.rmtree(target, ignore_errors=True)
+    scratch.rename(target)
+    _sync(folder)
+    return target
+
+
+def latest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The newest intact checkpoint with its state, or None; torn or damaged ones are passed over."""
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        state = _intact_state(path)
+        if state is not None:
+            return path, state
+    return None
+
+
+def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put a checkpoint's weights and moments into model and optimizer, in place."""
+    saved = load_file(path / "model.safetensors")
+    with torch.no_grad():
+        for name, tensor in model_tensors(model).items():
+            tensor.copy_(saved[name])
+    moments = load_file(path / "optimizer.safetensors")
+    for name, parameter in model.named_parameters():
+        if f"{name}/step" in moments:
+            optimizer.state[parameter] = {
+                key: moments[f"{name}/{key}"].to("cpu" if key == "step" else parameter.device)
+                for key in ("step", "exp_avg", "exp_avg_sq")
+            }
+
+
+def prune_checkpoints(folder: Path, *, keep: int) -> None:
+    """Delete all but the newest `keep` checkpoints and any scratch folder of a crash."""
+    for path in [*sorted(folder.glob("step-*"))[:-keep], *folder.glob(".step-*.tmp")]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The model's parameters by HF name; tied ones once."""
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        f"{name}/{key}": optimizer.state[parameter][key].contiguous()
+        for name, parameter in model.named_parameters()
+        if parameter in optimizer.state
+        for key in ("step", "exp_avg", "exp_avg_sq")
+    }
+
+
+def _intact_state(path: Path) -> dict[str, Any] | None:
+    try:
+        state: dict[str, Any] = json.loads((path / STATE).read_text())
+        intact = all(_sha256(path / name) == digest for name, digest in state["sha256"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return state if intact else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,53 @@
+"""The policy's forward pass for training: hidden states of the backbone, then the fused head.
+
+A start-up self-check compares this path with the model's own logits, one sequence at a time, and refuses
+architectures whose head does more than multiply (logit soft-capping, scaling, a bias).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from hicra_cli.core.errors import TrainingError
+from hicra_cli.rl.head import token_statistics
+from hicra_cli.rl.packing import MicroBatch
+
+
+def policy_statistics(
+    model: nn.Module, micro: MicroBatch, *, temperature: float, head_chunk: int
+) -> tuple[Tensor, Tensor]:
+    """Log-probs (at `temperature`) and entropies (at 1) of a micro-batch's response tokens.
+
+    Returns two (n,) float32 tensors in the order of `micro.flat`, nats, differentiable in the model's parameters.
+    """
+    # attention_mask=None keeps the pure causal kernel; right padding cannot reach a real token.
+    backbone: nn.Module = model.base_model  # type: ignore[assignment]
+    states = backbone(input_ids=micro.input_ids, use_cache=False).last_hidden_state
+    hidden = states.reshape(-1, states.shape[-1])[micro.predictor]
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    return token_statistics(hidden, head.weight, micro.targets, temperature=temperature, chunk=head_chunk)
+
+
+@torch.no_grad()
+def check_forward(model: nn.Module, micro: MicroBatch, *, tolerance: float) -> float:
+    """Compare micro-batched log-probs with the model's own logits on each row alone; returns the largest difference.
+
+    Raises TrainingError beyond `tolerance` (nats): then this architecture cannot be trained exactly here.
+    """
+    batched, _ = policy_statistics(model, micro, temperature=1.0, head_chunk=4096)
+    width = micro.input_ids.shape[1]
+    rows = torch.div(micro.predictor, width, rounding_mode="floor")
+    worst = 0.0
+    for row in rows.unique().tolist():
+        mine = rows == row
+        places = micro.predictor[mine] - row * width
+        length = int(places.max()) + 2
+        logits = model(input_ids=micro.input_ids[row : row + 1, :length], use_cache=False).logits[0].float()
+        single = torch.log_softmax(logits, dim=-1)[places].gather(1, micro.targets[mine][:, None]).squeeze(1)
+        worst = max(worst, float((single - batched[mine]).abs().max()))
+    if not worst <= tolerance:
+        raise TrainingError(
+            f"micro-batched log-probs differ from single ones by {worst:.2e} nats (tolerance {tolerance:.0e})",
+            where=type(model).__name__,
+            fix="This architecture has a head or attention that hicra cannot train exactly; use another model",
+        )
+    return worst

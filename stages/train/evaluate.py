@@ -1,0 +1,27 @@
+"""The evaluation inside a run: the same held-out problems each time, graded like everything else."""
+
+from typing import Any
+
+import numpy as np
+
+from hicra_cli.config.train import TrainConfig
+from hicra_cli.engine.base import Draws, Request
+from hicra_cli.metrics.intervals import question_interval
+
+from .tools import StepTools
+
+
+def evaluate(step: int, tools: StepTools, config: TrainConfig) -> dict[str, Any]:
+    """Accuracy on `eval_prompts` held-out problems × `eval_samples`, with a 95 % interval clustered by question."""
+    prompts = tools.task.held_out(config.eval_prompts)
+    samples = tuple(range(config.eval_samples))
+    requests = [Request(prompt, tools.render(prompt), samples) for prompt in prompts]
+    rollouts = tools.engine.generate(requests, config.sampling, Draws(tools.seed, "eval", step))
+    rewards = np.array([verdict.reward for verdict in tools.task.verdicts(rollouts)]).reshape(len(prompts), -1)
+    interval = question_interval(rewards)
+    return {
+        "eval/accuracy": interval.mean,
+        "eval/low": interval.low,
+        "eval/high": interval.high,
+        "eval/length_mean_tokens": float(np.mean([len(each.token_ids) for each in rollouts])),
+    }

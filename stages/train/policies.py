@@ -1,0 +1,58 @@
+"""Publish a state's weights as a policy: a plain HF folder that anything can load."""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+
+from hicra_cli.core.registry import Artifact
+from hicra_cli.engine.policy import LoadedPolicy
+
+from ..base import Workspace
+from .state import TrainState
+
+WEIGHTS = (".safetensors", ".bin", ".pt", ".index.json")
+
+
+def publish_policy(workspace: Workspace, state: TrainState, source: LoadedPolicy) -> Artifact:
+    """Publish the weights of `state`, once: after a crash an equal policy is found again, not published twice."""
+    name = workspace.plan.name
+    draft = workspace.registry.begin("policy", name, run_id=workspace.run_id)
+    try:
+        write_policy(draft.path, state, source)
+        about = {
+            "algo": workspace.config.train.algo,
+            "base": workspace.plan.inputs["policy"].ref,
+            "seed": workspace.config.seed,
+            "step": state.step,
+            "training_key": workspace.key,
+        }
+        (draft.path / "hicra.json").write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")
+        inputs = [(each, role) for role, each in workspace.plan.inputs.items() if isinstance(each, Artifact)]
+        return draft.publish(
+            inputs=inputs,
+            aliases=[f"step-{state.step}", "last"],
+            summary={key: about[key] for key in ("algo", "base", "step")},
+            reuse=True,
+        )
+    except BaseException:
+        draft.discard()
+        raise
+
+
+def write_policy(folder: Path, state: TrainState, source: LoadedPolicy) -> None:
+    """Write config, weights (in the precision of the source) and the source's tokenizer files into `folder`."""
+    dtype = source.saved_dtype
+    tensors = {
+        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in state.model.state_dict().items()
+    }
+    with torch.no_grad():
+        state.model.save_pretrained(folder, state_dict=tensors, safe_serialization=True)
+    for path in sorted(source.path.iterdir()):
+        if path.is_file() and not path.name.endswith(WEIGHTS) and not (folder / path.name).exists():
+            shutil.copyfile(path, folder / path.name)
+    config = json.loads((folder / "config.json").read_text())
+    config["dtype"] = str(dtype).removeprefix("torch.")
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

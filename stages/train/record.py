@@ -1,0 +1,176 @@
+"""The step record: one JSON object per step, with the names of STYLE ("group/name_unit").
+
+Token entropy is at temperature 1. It comes from the engine for every response token where the engine reports it,
+else from the tokens the update computed; `policy/token_entropy_coverage` is the share it rests on. Log-probs are the
+sampler's, of every response token.
+"""
+
+import resource
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hicra_cli.core.records import FinishReason, Outcome, Rollout
+from hicra_cli.metrics.semantic import semantic_entropy
+
+from .sample import SampledGroups
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What the update saw, on the host: loss, and (N,) float32 arrays that are NaN where nothing was computed."""
+
+    loss: float
+    logprobs: NDArray[np.float32]
+    token_entropy: NDArray[np.float32]
+    sampler_logprobs: NDArray[np.float32]
+
+    @classmethod
+    def from_device(cls, loss: Tensor, logprobs: Tensor, token_entropy: Tensor, sampler: Tensor) -> "Learned":
+        """One transfer for all of them."""
+        host = torch.stack([logprobs, token_entropy, sampler]).cpu().numpy()
+        return cls(float(loss), host[0], host[1], host[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """Where the step's rollouts plan. mask: (N,) bool. gram_counts: occurrences per gram (longest match, left to
+    right) over the B rollouts.
+    """
+
+    mask: NDArray[np.bool_]
+    gram_counts: Counter[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """advantages: (B,) after group normalisation. token_advantages: (N,) what the loss used."""
+
+    advantages: Tensor
+    token_advantages: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """learned: what the forward passes saw. grad_norm: before clipping. learning_rate: of this update."""
+
+    learned: Learned
+    grad_norm: float
+    learning_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepData:
+    """A finished step: its record, and what is stored of its rollouts. planning_mask: (N,) bool."""
+
+    record: dict[str, Any]
+    sampled: SampledGroups
+    planning_mask: NDArray[np.bool_]
+    token_entropy: NDArray[np.float32]
+
+
+def step_record(
+    step: int,
+    sampled: SampledGroups,
+    planning: Planning,
+    credit: Credit,
+    update: Update,
+    seconds: Mapping[str, float],
+) -> StepData:
+    """Gather a step's figures. Steps are numbered from 1; the update that a record describes follows its rollouts."""
+    rollouts, mask, learned = sampled.rollouts, planning.mask, update.learned
+    token_entropy = _token_entropy(rollouts, learned)
+    lengths = np.array([len(each.token_ids) for each in rollouts])
+    record: dict[str, Any] = {"step": step}
+    record |= _reward_figures(sampled, credit.advantages)
+    record |= {
+        "response/length_mean_tokens": float(lengths.mean()),
+        "response/length_max_tokens": int(lengths.max()),
+        "response/limit_tokens": sampled.sampling.max_new_tokens,
+        "response/clipped_fraction": float(np.mean([each.finish_reason is FinishReason.LENGTH for each in rollouts])),
+        "policy/loss": learned.loss,
+        "policy/grad_norm": update.grad_norm,
+        "policy/learning_rate": update.learning_rate,
+    }
+    record |= _ratio_figures(learned)
+    record |= _class_figures("policy/token_entropy", token_entropy, mask)
+    record["policy/token_entropy_coverage"] = float(np.isfinite(token_entropy).mean())
+    record |= _class_figures("policy/logprob", learned.sampler_logprobs, mask)
+    record |= {
+        "hicra/planning_fraction": float(mask.mean()),
+        "hicra/planning_tokens": int(mask.sum()),
+        "hicra/gram_occurrences": planning.gram_counts.total(),
+        "hicra/grams_observed": len(planning.gram_counts),
+        "hicra/semantic_entropy_nats": semantic_entropy(planning.gram_counts) if planning.gram_counts else None,
+        "hicra/advantage_abs_mean": float(np.average(credit.advantages.abs().numpy(), weights=lengths)),
+        "hicra/advantage_abs_mean_amplified": float(credit.token_advantages.abs().mean()),
+        "tokens/response": int(lengths.sum()),
+        "tokens/computed": int(np.isfinite(learned.logprobs).sum()),
+        "memory/peak_bytes": _peak_bytes(),
+    }
+    total = sum(seconds.values())
+    record |= {f"time/{name}_s": value for name, value in seconds.items()}
+    record |= {"time/step_s": total, "time/tokens_per_s": float(lengths.sum() / total)}
+    return StepData(record, sampled, mask, token_entropy)
+
+
+def _reward_figures(sampled: SampledGroups, advantages: Tensor) -> dict[str, Any]:
+    rewards = np.array([each.reward for each in sampled.verdicts])
+    outcomes = Counter(each.outcome for each in sampled.verdicts)
+    size = 1 + max(each.sample for each in sampled.rollouts)
+    groups = advantages.view(-1, size)
+    return {
+        "reward/mean": float(rewards.mean()),
+        "reward/accuracy": outcomes[Outcome.CORRECT] / len(rewards),
+        "reward/pass_at_group": float((rewards.reshape(-1, size) > 0).any(axis=1).mean()),
+        **{f"outcome/{outcome}": outcomes[outcome] for outcome in Outcome},
+        "groups/count": len(groups),
+        "groups/no_signal_fraction": float((groups == 0).all(dim=1).float().mean()),
+        "groups/filtered": sampled.num_filtered_groups,
+    }
+
+
+def _ratio_figures(learned: Learned) -> dict[str, float | None]:
+    """Raw trainer/sampler ratios before any cap; null where nothing was computed."""
+    computed = np.isfinite(learned.logprobs)
+    if not computed.any():
+        return dict.fromkeys(("policy/ratio_p01", "policy/ratio_p50", "policy/ratio_p99", "policy/mismatch_max_nats"))
+    difference = learned.logprobs[computed] - learned.sampler_logprobs[computed]
+    low, middle, high = np.quantile(np.exp(difference), [0.01, 0.5, 0.99])
+    return {
+        "policy/ratio_p01": float(low),
+        "policy/ratio_p50": float(middle),
+        "policy/ratio_p99": float(high),
+        "policy/mismatch_max_nats": float(np.abs(difference).max()),
+    }
+
+
+def _class_figures(name: str, values: NDArray[np.float32], planning_mask: NDArray[np.bool_]) -> dict[str, float | None]:
+    """Mean over all, planning and execution tokens, null for an empty class."""
+    finite = np.isfinite(values)
+    classes = {"": finite, "_planning": finite & planning_mask, "_execution": finite & ~planning_mask}
+    return {
+        f"{name}{suffix}_nats": float(values[chosen].mean(dtype=np.float64)) if chosen.any() else None
+        for suffix, chosen in classes.items()
+    }
+
+
+def _token_entropy(rollouts: list[Rollout], learned: Learned) -> NDArray[np.float32]:
+    reported = [each.token_entropy for each in rollouts if each.token_entropy is not None]
+    if len(reported) == len(rollouts):
+        return np.concatenate(reported)
+    return learned.token_entropy
+
+
+def _peak_bytes() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,163 @@
+"""The train stage: plan, and the loop around `train_step` with checkpoints, records and evaluation.
+
+A run's folder holds `steps.jsonl`, `rollouts/`, `policies.json`, and while it goes on `checkpoints/`. Killed at any
+moment and resumed, it ends with the bytes of a run that was never stopped (on CPU; timings and memory aside).
+"""
+
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from hicra_cli.config.root import HicraConfig
+from hicra_cli.core.errors import ArtifactError, Interrupted
+from hicra_cli.core.progress import Progress
+from hicra_cli.core.registry import Artifact, Registry
+from hicra_cli.embedded import grams_path
+from hicra_cli.engine.policy import LoadedPolicy
+from hicra_cli.grams.gram_set import GramSet
+
+from ..base import External, Input, Plan, Stage, Work, Workspace, execute
+from ..policies import resolve_policy
+from .coverage import coverage_warning
+from .evaluate import evaluate
+from .plan import describe_memory
+from .policies import publish_policy
+from .record import StepData
+from .setup import build_run, probe_engine
+from .state import TrainState
+from .step import train_step
+from .stop import StopSignal, stop_signal
+from .store import append_policy, append_step, read_policies, read_steps, rewind, write_rollouts
+from .tools import StepTools
+
+CHECKPOINTS = "checkpoints"
+
+
+def run(config: HicraConfig, registry: Registry, progress: Progress) -> Artifact:
+    """Train a policy (arXiv 2509.03646v3, section 3) and publish kind `training` and its policies."""
+    return execute(STAGE, config, registry, progress).artifact
+
+
+def plan(config: HicraConfig, registry: Registry) -> Plan:
+    """Resolve policy and gram-set; what a different value of could change the result is in the settings."""
+    train = config.train
+    policy = resolve_policy(train.policy, registry)
+    grams = resolve_gram_set(config, registry)
+    inputs: dict[str, Input] = {"policy": policy} | ({} if grams is None else {"gram_set": grams})
+    settings = {
+        "seed": config.seed,
+        "task": config.task.model_dump(mode="json"),
+        "engine": config.engine.model_dump(mode="json"),
+        "device": config.device,
+        "train": train.model_dump(mode="json", exclude={"name", "policy", "gram_set"}),
+    }
+    return Plan(train.name or train.algo, inputs, settings, describe_memory(policy.path, config))
+
+
+def resolve_gram_set(config: HicraConfig, registry: Registry) -> Input | None:
+    """The configured gram-set, else the newest, else the embedded task's own. Only HICRA insists on one."""
+    if config.train.gram_set is not None:
+        return registry.resolve(config.train.gram_set)
+    newest = registry.newest("gram-set")
+    if newest is not None:
+        return newest
+    if config.task.kind == "countdown":
+        return External("grams:embedded", GramSet.load(grams_path()).digest, grams_path())
+    if config.train.algo == "hicra":
+        raise ArtifactError(
+            "there is no gram-set in the registry, and HICRA needs one",
+            fix="Make one with `hicra collect-grams`, `hicra annotate-grams` and `hicra curate`, or pass --gram-set",
+        )
+    return None
+
+
+def work(workspace: Workspace) -> Work:
+    """Build the run, go back to its newest checkpoint, train, publish."""
+    folder = workspace.folder
+    grams = workspace.plan.inputs.get("gram_set")
+    gram_set = None if grams is None else GramSet.load(grams_file(grams))
+    with stop_signal() as stop, ExitStack() as stack:
+        state, tools, source = build_run(
+            workspace.config, workspace.plan.inputs["policy"].path, gram_set, workspace.progress, stack
+        )
+        if state.restore(folder / CHECKPOINTS):
+            tools.engine.update_weights(state.model, version=state.step)
+            workspace.progress.note(f"resumed after step {state.step}")
+        rewind(folder, state.step)
+        _loop(workspace, state, tools, source, stop)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    policies = [(workspace.registry.resolve(each["policy"]), each["step"]) for each in read_policies(folder)]
+    _alias_best(workspace.registry, policies, read_steps(folder))
+    return Work(_summary(folder), [(policy, f"step-{step}") for policy, step in policies])
+
+
+def grams_file(grams: Input) -> Path:
+    """The JSONL file of a gram-set, published or embedded."""
+    return grams.file("grams.jsonl") if isinstance(grams, Artifact) else grams.path
+
+
+def _loop(workspace: Workspace, state: TrainState, tools: StepTools, source: LoadedPolicy, stop: StopSignal) -> None:
+    train, checkpoints = workspace.config.train, workspace.folder / CHECKPOINTS
+    warned = False
+    with workspace.progress.phase(f"train {workspace.plan.name}", train.steps) as advance:
+        advance(state.step)
+        try:
+            while state.step < train.steps:
+                with stop.deferred():
+                    data = train_step(state, tools, train, stop)
+                    _record(workspace, state, tools, source, data)
+                advance(1, status=_status(data.record))
+                if tools.matcher and not warned:
+                    warning = coverage_warning(data.record["hicra/planning_fraction"], train)
+                    warned = warning is not None
+                    if warning:
+                        workspace.progress.warn(f"step {state.step}: {warning}")
+        except Interrupted:
+            state.save(checkpoints, keep=train.keep_checkpoints)
+            raise
+
+
+def _record(workspace: Workspace, state: TrainState, tools: StepTools, source: LoadedPolicy, data: StepData) -> None:
+    """Everything a finished step leaves behind, in an order that a crash cannot confuse: the checkpoint is last."""
+    train, folder, record = workspace.config.train, workspace.folder, data.record
+    record["policy/probe_nats"] = probe_engine(tools.engine, state, tools, workspace.config)
+    if train.eval_every and state.step % train.eval_every == 0:
+        record |= evaluate(state.step, tools, train)
+    if train.save_rollouts_every and state.step % train.save_rollouts_every == 0:
+        write_rollouts(folder, data, workspace.plan.inputs["policy"].ref)
+    append_step(folder, record)
+    if state.step % train.save_every == 0 or state.step == train.steps:
+        append_policy(folder, state.step, publish_policy(workspace, state, source).ref)
+        state.save(folder / CHECKPOINTS, keep=train.keep_checkpoints)
+
+
+def _alias_best(registry: Registry, policies: list[tuple[Artifact, int]], steps: list[dict[str, Any]]) -> None:
+    """`best` is the published policy with the highest accuracy of the evaluation inside the run, where it ran."""
+    accuracy = {record["step"]: record["eval/accuracy"] for record in steps if "eval/accuracy" in record}
+    evaluated = [(accuracy[step], -step, policy) for policy, step in policies if step in accuracy]
+    if evaluated:
+        registry.set_alias(max(evaluated, key=lambda each: each[:2])[2], "best")
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    """First and last figures of the run: what `artifacts list` and the command line show."""
+    steps = read_steps(folder)
+    shown = ("reward/accuracy", "response/length_mean_tokens", "hicra/planning_fraction", "eval/accuracy")
+    figures = {
+        f"{place}/{name}": record[name]
+        for place, record in (("first", steps[0]), ("last", steps[-1]))
+        for name in shown
+        if name in record
+    }
+    return {"steps": len(steps), **figures, "policies": read_policies(folder)}
+
+
+def _status(record: dict[str, Any]) -> str:
+    return (
+        f"reward {record['reward/mean']:.3f} · {record['response/length_mean_tokens']:.0f} tokens · "
+        f"planning {record['hicra/planning_fraction']:.1%} · {record['time/step_s']:.1f} s/step"
+    )
+
+
+STAGE = Stage("train", kind="training", code_version="1", plan=plan, work=work, resumable=True)

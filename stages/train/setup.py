@@ -1,0 +1,119 @@
+"""Build what a run needs: model, optimizer, engine, task, matcher. Every check that can refuse a run is made here."""
+
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from hicra_cli.config.root import HicraConfig
+from hicra_cli.core.errors import UsageError
+from hicra_cli.core.progress import Progress
+from hicra_cli.core.records import Rollout
+from hicra_cli.engine.base import Draws, Engine, Request
+from hicra_cli.engine.factory import build_engine, resolve_device
+from hicra_cli.engine.policy import LoadedPolicy, load_policy
+from hicra_cli.engine.probe import check_probe
+from hicra_cli.grams.gram_set import GramSet
+from hicra_cli.grams.matcher import PlanningMatcher
+from hicra_cli.rl.model import check_forward, policy_statistics
+from hicra_cli.rl.optim import build_optimizer
+from hicra_cli.rl.packing import pack
+from hicra_cli.tasks.prompts import render
+
+from ..base import build_task
+from .state import TrainState
+from .tools import StepTools, choose_credit, choose_token_loss
+
+FORWARD_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.5}
+
+
+def build_run(
+    config: HicraConfig, policy_path: Path, gram_set: GramSet | None, progress: Progress, stack: ExitStack
+) -> tuple[TrainState, StepTools, LoadedPolicy]:
+    """Load the policy in float32 masters and put the tools around it; resources are closed by `stack`."""
+    train = config.train
+    device = resolve_device(config)
+    compute = _compute_dtype(config, device)
+    accelerator = Accelerator(mixed_precision="bf16" if compute is torch.bfloat16 else "no", cpu=device.type == "cpu")
+    if accelerator.num_processes != 1:
+        raise UsageError(
+            f"train runs in one process, {accelerator.num_processes} were started",
+            fix="Start it without accelerate launch or torchrun",
+        )
+    policy = load_policy(policy_path, dtype=torch.float32, device=device)
+    _prepare_model(policy.model, checkpointing=train.gradient_checkpointing)
+    optimizer = build_optimizer(
+        policy.model, lr=train.lr, beta1=train.beta1, beta2=train.beta2, weight_decay=train.weight_decay
+    )
+    engine = stack.enter_context(build_engine(config, policy, sampling=train.sampling))
+    tools = StepTools(
+        task=stack.enter_context(build_task(config)),
+        engine=engine,
+        matcher=None if gram_set is None else PlanningMatcher(gram_set, policy.tokenizer),
+        render=partial(render, tokenizer=policy.tokenizer, task=config.task),
+        credit=choose_credit(train),
+        token_loss=choose_token_loss(train),
+        learns_from_all=train.algo == "entropy-reg",
+        accelerator=accelerator,
+        seed=config.seed,
+    )
+    state = TrainState(policy.model, optimizer)
+    _self_check(state, tools, config, FORWARD_TOLERANCE[compute], progress)
+    return state, tools, policy
+
+
+def probe_engine(engine: Engine, state: TrainState, tools: StepTools, config: HicraConfig) -> float:
+    """Compare the engine's log-probs of a few fresh tokens with the trainer's; EngineError beyond the tolerance."""
+
+    def trainer_logprobs(rollout: Rollout) -> torch.Tensor:
+        micro = next(pack([rollout]).micro_batches([0], token_budget=1, device=tools.device))
+        with torch.no_grad(), tools.accelerator.autocast():
+            logprobs, _ = policy_statistics(
+                state.model, micro, temperature=config.train.sampling.temperature, head_chunk=config.train.head_chunk
+            )
+        return logprobs
+
+    prompt = tools.task.stream(0, 1, seed=tools.seed)[0]
+    request = Request(prompt, tools.render(prompt), (0,))
+    return check_probe(
+        engine,
+        trainer_logprobs,
+        request,
+        config.train.sampling,
+        seed=tools.seed,
+        tolerance=config.engine.probe_tolerance,
+    )
+
+
+def _self_check(state: TrainState, tools: StepTools, config: HicraConfig, tolerance: float, progress: Progress) -> None:
+    """Batched = single on the model at hand, and trainer = engine, before the first step."""
+    prompts = tools.task.stream(0, 4, seed=tools.seed)
+    requests = [Request(prompt, tools.render(prompt), (0,)) for prompt in prompts]
+    short = config.train.sampling.model_copy(update={"max_new_tokens": min(16, config.train.sampling.max_new_tokens)})
+    rollouts = tools.engine.generate(requests, short, Draws(tools.seed, "self-check"))
+    micro = next(pack(rollouts).micro_batches(range(len(rollouts)), token_budget=1 << 30, device=tools.device))
+    with tools.accelerator.autocast():
+        forward = check_forward(state.model, micro, tolerance=tolerance)
+    probe = probe_engine(tools.engine, state, tools, config)
+    progress.note(f"self-check: batched = single to {forward:.1e} nats, engine = trainer to {probe:.1e} nats")
+
+
+def _prepare_model(model: nn.Module, *, checkpointing: bool) -> None:
+    """Dropout off: the ratio and the sampler would see different models. Checkpointing on where asked."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if hasattr(module, "attention_dropout"):
+            setattr(module, "attention_dropout", 0.0)  # noqa: B010 (a plain float beside Module's typed attributes)
+    model.train(checkpointing)
+    if checkpointing:
+        model.gradient_checkpointing_enable()  # type: ignore[operator]
+
+
+def _compute_dtype(config: HicraConfig, device: torch.device) -> torch.dtype:
+    if config.train.precision == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    return torch.bfloat16 if config.train.precision == "bfloat16" else torch.float32

@@ -1,0 +1,36 @@
+"""What survives a step: weights, optimizer, and three small numbers. A checkpoint holds exactly this."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from hicra_cli.rl.checkpoint import latest_checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
+
+
+@dataclass(slots=True)
+class TrainState:
+    """step: optimizer updates done. cursor: prompts taken from the task's stream. limit_index: which response limit."""
+
+    model: PreTrainedModel
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    cursor: int = 0
+    limit_index: int = 0
+
+    def save(self, folder: Path, *, keep: int) -> None:
+        """Write a checkpoint of the present state and drop old ones."""
+        numbers = {"cursor": self.cursor, "limit_index": self.limit_index}
+        save_checkpoint(folder, self.step, self.model, self.optimizer, numbers)
+        prune_checkpoints(folder, keep=keep)
+
+    def restore(self, folder: Path) -> bool:
+        """Go back to the newest intact checkpoint; False where there is none."""
+        found = latest_checkpoint(folder)
+        if found is None:
+            return False
+        path, numbers = found
+        load_checkpoint(path, self.model, self.optimizer)
+        self.step, self.cursor, self.limit_index = numbers["step"], numbers["cursor"], numbers["limit_index"]
+        return True

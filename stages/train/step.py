@@ -1,0 +1,138 @@
+"""One step of training, top to bottom: sample, reward, credit, learn, publish the weights, record."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hicra_cli.config.train import TrainConfig
+from hicra_cli.core.records import FinishReason, Rollout
+from hicra_cli.rl.advantages import group_advantages, has_signal, spread
+from hicra_cli.rl.losses import loss_weights
+from hicra_cli.rl.model import policy_statistics
+from hicra_cli.rl.optim import clip_gradients, learning_rate, optimizer_step
+from hicra_cli.rl.packing import PackedRollouts, pack
+
+from .coverage import require_coverage
+from .record import Credit, Learned, Planning, StepData, Update, step_record
+from .sample import SampledGroups, sample_groups
+from .state import TrainState
+from .stop import StopSignal
+from .tools import StepTools
+
+
+def train_step(state: TrainState, tools: StepTools, config: TrainConfig, stop: StopSignal) -> StepData:
+    """One on-policy update of `state`: sample, credit, learn, publish the weights.
+
+    Interrupted before the optimizer step it leaves the state as it was (but for gradients, which the caller drops);
+    after it, signals wait until the caller has recorded the step.
+    """
+    clock = Clock()
+    with stop.allowed():
+        with clock.phase("generate"):
+            sampled = sample_groups(state, tools, config)  # B rollouts, verdicts
+        rollouts = sampled.rollouts
+        with clock.phase("credit"):
+            rewards = torch.tensor([verdict.reward for verdict in sampled.verdicts])  # (B,)
+            advantages = group_advantages(
+                rewards, group_size=config.group_size, scale=config.advantage_scale
+            )  # (B,) GRPO
+            planning = _planning(rollouts, tools)  # (N,) strategic grams
+            require_coverage(planning.mask, config)
+            lengths = torch.tensor([len(rollout.token_ids) for rollout in rollouts])
+            token_advantages = tools.credit(spread(advantages, lengths), torch.from_numpy(planning.mask))  # (N,) HICRA
+        with clock.phase("update"):
+            weights = loss_weights(lengths, reduction=config.reduction, response_limit=sampled.sampling.max_new_tokens)
+            chosen = _rollouts_to_compute(rewards, tools, config)
+            learned = _accumulate_gradient(state, tools, config, pack(rollouts), chosen, token_advantages, weights)
+            grad_norm = clip_gradients(state.model, max_norm=config.max_grad_norm)
+
+    rate = learning_rate(state.step, lr=config.lr, warmup_steps=config.warmup_steps)
+    optimizer_step(state.optimizer, lr=rate, grad_norm=grad_norm, step=state.step)
+    _advance(state, sampled, config)
+    with clock.phase("publish"):
+        tools.engine.update_weights(state.model, version=state.step)  # the next step samples from these
+    credit, update = Credit(advantages, token_advantages), Update(learned, grad_norm, rate)
+    return step_record(state.step, sampled, planning, credit, update, clock.seconds)
+
+
+def _advance(state: TrainState, sampled: SampledGroups, config: TrainConfig) -> None:
+    """The step is done: take over the data cursor, and the next response limit where too many were cut."""
+    state.step, state.cursor = state.step + 1, sampled.cursor
+    cut_fraction = np.mean([rollout.finish_reason is FinishReason.LENGTH for rollout in sampled.rollouts])
+    if cut_fraction > config.grow_at and state.limit_index + 1 < len(config.response_limits):
+        state.limit_index += 1
+
+
+def _accumulate_gradient(
+    state: TrainState,
+    tools: StepTools,
+    config: TrainConfig,
+    packed: PackedRollouts,
+    chosen: list[int],
+    token_advantages: Tensor,
+    weights: Tensor,
+) -> Learned:
+    """Backward through the chosen rollouts; every micro-batch adds a weighted *sum* over its tokens.
+
+    One update per rollout, so the old policy is the present one and needs no pass of its own: the ratio is 1 and
+    carries the gradient. What the engine reported differently is an importance weight, truncated at the cap.
+    """
+    device = tools.device
+    sampler_logprobs = torch.from_numpy(np.concatenate([each.sampler_logprobs for each in packed.rollouts])).to(device)
+    token_advantages, weights = token_advantages.to(device), weights.to(device)
+    logprobs_all = torch.full((packed.num_tokens,), torch.nan, device=device)
+    entropy_all = torch.full_like(logprobs_all, torch.nan)
+    loss_sum = torch.zeros((), device=device)
+    for micro in packed.micro_batches(chosen, token_budget=config.token_budget, device=device):
+        with tools.accelerator.autocast():
+            logprobs, token_entropy = policy_statistics(
+                state.model, micro, temperature=config.sampling.temperature, head_chunk=config.head_chunk
+            )
+        old_logprobs = logprobs.detach()
+        importance = torch.exp(old_logprobs - sampler_logprobs[micro.flat]).clamp(max=config.importance_cap)
+        token_loss = tools.token_loss(logprobs, token_entropy, old_logprobs, token_advantages[micro.flat])
+        loss = (weights[micro.flat] * importance * token_loss).sum()
+        tools.accelerator.backward(loss)
+        loss_sum += loss.detach()
+        logprobs_all[micro.flat] = old_logprobs
+        entropy_all[micro.flat] = token_entropy.detach()
+    return Learned.from_device(loss_sum, logprobs_all, entropy_all, sampler_logprobs)
+
+
+def _rollouts_to_compute(rewards: Tensor, tools: StepTools, config: TrainConfig) -> list[int]:
+    """Indices of rollouts that have a gradient. Groups with equal rewards are skipped in compute, not in counts."""
+    if tools.learns_from_all:
+        return list(range(len(rewards)))
+    signal = has_signal(rewards.view(-1, config.group_size)).expand(-1, config.group_size).reshape(-1)
+    return [int(index) for index in signal.nonzero().squeeze(1)]
+
+
+def _planning(rollouts: list[Rollout], tools: StepTools) -> Planning:
+    """The mask belongs to the rollout: from the sampled ids alone, never from the present policy."""
+    if tools.matcher is None:
+        return Planning(np.zeros(sum(len(rollout.token_ids) for rollout in rollouts), dtype=np.bool_), Counter())
+    masks, counts = [], Counter[str]()
+    for rollout in rollouts:
+        truncated = rollout.finish_reason is FinishReason.LENGTH
+        masks.append(tools.matcher.planning_mask(rollout.token_ids, truncated=truncated))
+        counts.update(each.gram.text for each in tools.matcher.counted(rollout.token_ids, truncated=truncated))
+    return Planning(np.concatenate(masks), counts)
+
+
+class Clock:
+    """Seconds per phase of one step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the time of the block to phase `name`."""
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started

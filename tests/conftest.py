@@ -1,0 +1,45 @@
+"""Options and fixtures every test may use. Folders of real data are given by option and skipped loudly without."""
+
+from pathlib import Path
+
+import pytest
+
+import hicra_cli.embedded
+
+
+def pytest_addoption(parser):
+    parser.addoption("--data-dir", type=Path, default=None, help="folder with bench/ and train/ JSONL files")
+    parser.addoption("--rollouts", type=Path, default=None, help="folder with real rollouts (*.jsonl.gz)")
+    parser.addoption("--device", default="cpu", help="device of the tests that compute: cpu or cuda")
+
+
+@pytest.fixture
+def data_dir(request) -> Path:
+    return _folder(request, "--data-dir")
+
+
+@pytest.fixture
+def rollouts_dir(request) -> Path:
+    return _folder(request, "--rollouts")
+
+
+@pytest.fixture
+def device(request) -> str:
+    return str(request.config.getoption("--device"))
+
+
+@pytest.fixture(scope="session")
+def nano_path() -> Path:
+    """The embedded model's folder."""
+    path = hicra_cli.embedded.policy_path("nano")
+    assert path is not None
+    return path
+
+
+def _folder(request, option: str) -> Path:
+    folder = request.config.getoption(option)
+    if folder is None:
+        pytest.skip(f"NOT RUN: needs {option} FOLDER")
+    if not folder.is_dir():
+        pytest.fail(f"{option} {folder} is no folder")
+    return folder.resolve()
