@@ -1,0 +1,174 @@
+"""A gram-set: the strategic grams that decide which tokens plan.
+
+Its file is `grams.jsonl`, one object a line: `gram` (the words), `move`, `cluster`, `document_frequency`, `source`, of
+which only `gram` is required; fields of other readers are passed over. Written files are canonical: grams in the order
+of their words, fixed field order, so that equal gram-sets are equal bytes and `digest` is the file's SHA-256.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self
+
+from hicra_cli.core.errors import DataError
+from hicra_cli.core.records import Move, StrategicGram
+from hicra_cli.text.words import normalise_gram
+
+FILE_NAME = "grams.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class GramSet:
+    """Strategic grams without duplicates, sorted by their words. `meta` says where they come from; it is no content.
+
+    Raises DataError where there is no gram, a gram's words are not normalised, or a gram occurs twice.
+    """
+
+    grams: tuple[StrategicGram, ...]
+    meta: Mapping[str, str] = field(default_factory=dict, compare=False)
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        grams = tuple(sorted(self.grams, key=lambda gram: gram.words))
+        if not grams:
+            raise DataError(
+                "the gram-set is empty: no token would be a planning token",
+                fix="Lower the thresholds of `hicra curate`, or name another gram-set",
+            )
+        for gram, following in pairwise(grams):
+            if gram.words == following.words:
+                raise DataError(f"gram {gram.text!r} occurs twice in the gram-set", fix="Keep one of them")
+        for gram in grams:
+            if normalise_gram(gram.text) != gram.words:
+                raise DataError(f"gram {gram.text!r} is not normalised", fix="Make it with GramSet.from_phrases")
+        object.__setattr__(self, "grams", grams)
+        object.__setattr__(self, "digest", hashlib.sha256(self.canonical).hexdigest())
+
+    @classmethod
+    def from_phrases(
+        cls, phrases: Iterable[str], moves: Sequence[Move | None] | None = None, *, source: str = ""
+    ) -> Self:
+        """Grams from plain phrases (`"Let's see now"`), with one move per phrase where `moves` is given.
+
+        Phrases that are the same words are one gram. Raises DataError for a phrase that can never occur, for equal
+        phrases with different moves, and for none at all.
+        """
+        listed = list(phrases)
+        chosen: dict[tuple[str, ...], StrategicGram] = {}
+        for phrase, move in zip(listed, [None] * len(listed) if moves is None else moves, strict=True):
+            gram = StrategicGram(normalise_gram(phrase), move=move, source=source)
+            if chosen.setdefault(gram.words, gram).move != move:
+                raise DataError(f"gram {gram.text!r} is given with two moves", fix="Decide for one")
+        return cls(tuple(chosen.values()))
+
+    @classmethod
+    def load(cls, source: str | Path, *, home: Path = Path(".hicra")) -> Self:
+        """Read a file, a folder that holds `grams.jsonl`, or a reference such as `gram-set:name@v2` from `home`.
+
+        Raises DataError with file and line for malformed content, ArtifactError for an artifact that is missing or
+        damaged.
+        """
+        if isinstance(source, str) and source.startswith("gram-set:"):
+            from hicra_cli.core.registry import Registry
+
+            return cls.load(Registry.open(home).resolve(source).file(FILE_NAME))
+        path = Path(source)
+        path = path / FILE_NAME if path.is_dir() else path
+        if not path.is_file():
+            raise DataError(f"there is no gram-set file {path}", fix="Name a file, or an artifact as gram-set:NAME")
+        return cls(tuple(_grams_in(path)), meta={"path": str(path)})
+
+    def save(self, folder: Path) -> Path:
+        """Write `grams.jsonl` into an existing folder and return its path."""
+        path = folder / FILE_NAME
+        path.write_bytes(self.canonical)
+        return path
+
+    @property
+    def canonical(self) -> bytes:
+        """The bytes of `grams.jsonl`."""
+        return "".join(json.dumps(_record(gram), ensure_ascii=False) + "\n" for gram in self.grams).encode(
+            "utf-8", "replace"
+        )
+
+    @property
+    def longest(self) -> int:
+        """Words of the longest gram."""
+        return max(len(gram.words) for gram in self.grams)
+
+    @property
+    def shortest(self) -> int:
+        """Words of the shortest gram."""
+        return min(len(gram.words) for gram in self.grams)
+
+    def __len__(self) -> int:
+        return len(self.grams)
+
+
+def _record(gram: StrategicGram) -> dict[str, Any]:
+    return {
+        "gram": gram.text,
+        "move": None if gram.move is None else gram.move.value,
+        "cluster": gram.cluster,
+        "document_frequency": gram.document_frequency,
+        "source": gram.source,
+    }
+
+
+def _grams_in(path: Path) -> list[StrategicGram]:
+    grams: list[StrategicGram] = []
+    lines: dict[tuple[str, ...], int] = {}
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        gram = _gram_of(line, place)
+        if gram.words in lines:
+            raise DataError(
+                f"gram {gram.text!r} stands in line {lines[gram.words]} already", where=place, fix="Remove one of them"
+            )
+        lines[gram.words] = number
+        grams.append(gram)
+    if not grams:
+        raise DataError("the gram-set is empty: no token would be a planning token", where=str(path))
+    return grams
+
+
+def _gram_of(line: bytes, place: str) -> StrategicGram:
+    try:
+        record = json.loads(line.decode())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"not a JSON object: {error}", where=place) from error
+    if not isinstance(record, dict) or not isinstance(record.get("gram"), str):
+        raise DataError("a gram is an object with the text `gram`", where=place)
+    try:
+        words = normalise_gram(record["gram"])
+    except DataError as error:
+        raise DataError(error.what, where=place, fix=error.fix) from error
+    return StrategicGram(
+        words,
+        move=_move(record.get("move"), place),
+        cluster=_count(record, "cluster", place),
+        document_frequency=_count(record, "document_frequency", place),
+        source=str(record.get("source") or ""),
+    )
+
+
+def _move(value: object, place: str) -> Move | None:
+    if value is None:
+        return None
+    try:
+        return Move(str(value))
+    except ValueError as error:
+        known = ", ".join(move.value for move in Move)
+        raise DataError(f"move {value!r} is none of {known}", where=place) from error
+
+
+def _count(record: dict[str, Any], name: str, place: str) -> int | None:
+    value = record.get(name)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise DataError(f"{name} is no whole number: {value!r}", where=place)
+    return value
