@@ -1,0 +1,229 @@
+"""Loading a policy: a HF directory (config, tokenizer, safetensors weights) or a model id of the HF hub.
+
+Nothing a model directory brings is executed: no remote code, no pickle. What is missing is said before the minutes of
+loading, and weights that the files do not hold are refused instead of being invented.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hicra_cli.core.errors import ArtifactError, UsageError
+
+_WEIGHTS = "*.safetensors"
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json")
+_HUB_FILES = [_WEIGHTS, "*.json", "*.jinja", "*.model", "vocab.txt", "merges.txt"]
+# Seconds the hub may take to answer the first question; downloading itself may take as long as it moves.
+_HUB_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedPolicy:
+    """A policy in memory: HF model and tokenizer, and the directory they were read from."""
+
+    model: Any
+    tokenizer: Any
+    path: Path
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Token ids that end a response: those of the generation config and the tokenizer's end of text."""
+        return stop_ids_of(self.model, self.tokenizer)
+
+
+def load_policy(source: str | Path, *, dtype: torch.dtype, device: torch.device | str = "cpu") -> LoadedPolicy:
+    """Load model and tokenizer of a local directory or a hub id in `dtype` on `device`, in evaluation mode.
+
+    Raises UsageError for a directory that is not a complete, safe model, ArtifactError for a hub id that cannot be
+    had. Never waits long for a hub that does not answer.
+    """
+    path = policy_directory(source)
+    check_directory(path)
+    tokenizer = _load_tokenizer(path)
+    model = _load_model(path, dtype).to(device)
+    largest = len(tokenizer)
+    rows = model.get_input_embeddings().weight.shape[0]
+    if largest > rows:
+        raise UsageError(
+            f"the tokenizer knows {largest} tokens but the model's embedding only {rows}",
+            where=str(path),
+            fix="Use the tokenizer that was trained with this model.",
+        )
+    policy = LoadedPolicy(model, tokenizer, path)
+    if not policy.stop_ids:
+        raise UsageError(
+            "neither generation_config.json nor the tokenizer names an end-of-text token, so no response would end",
+            where=str(path),
+            fix="Set eos_token_id in generation_config.json.",
+        )
+    return policy
+
+
+def stop_ids_of(model: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Sorted token ids that end a response; the generation config may name one, several or none."""
+    generation = getattr(model, "generation_config", None)
+    named = getattr(generation, "eos_token_id", None)
+    ids = [*named] if isinstance(named, list | tuple) else [named]
+    return tuple(sorted({int(token) for token in (*ids, tokenizer.eos_token_id) if token is not None}))
+
+
+def policy_directory(source: str | Path) -> Path:
+    """The local directory of `source`; a hub id is downloaded into (or found in) the hub's cache first."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path
+    text = str(source)
+    if isinstance(source, Path) or path.exists() or not _looks_like_hub_id(text):
+        found = "is a file" if path.exists() else "does not exist"
+        raise UsageError(
+            f"the policy {text!r} {found}; a directory with config.json, tokenizer and safetensors is needed",
+            fix="Give the path of a model directory, an artifact reference (policy:NAME) or a hub id (OWNER/NAME).",
+        )
+    return _download(text)
+
+
+def check_directory(path: Path) -> None:
+    """Raise UsageError where the directory lacks a part of a model or wants to run code of its own."""
+    config = _read_json(path, "config.json")
+    if config is None:
+        raise UsageError(
+            "this is no model directory: config.json is missing",
+            where=str(path),
+            fix="Give a directory written by save_pretrained, with config.json, tokenizer and safetensors.",
+        )
+    tokenizer_config = _read_json(path, "tokenizer_config.json") or {}
+    if "auto_map" in config or "auto_map" in tokenizer_config:
+        raise UsageError(
+            "this model brings Python code of its own (auto_map), which hicra never runs",
+            where=str(path),
+            fix="Use a model whose architecture transformers itself implements.",
+        )
+    if not any(path.glob(_WEIGHTS)):
+        pickled = sorted(file.name for pattern in _PICKLED for file in path.glob(pattern))
+        what = f"its weights are pickled ({pickled[0]})" if pickled else "it holds no weights (*.safetensors)"
+        raise UsageError(
+            f"the policy cannot be read: {what}, and only safetensors is read",
+            where=str(path),
+            fix="Convert it with save_pretrained." if pickled else "Copy model.safetensors into it.",
+        )
+    if not any((path / name).is_file() for name in _TOKENIZERS):
+        raise UsageError(
+            "the policy has no tokenizer (tokenizer.json is missing)",
+            where=str(path),
+            fix="Copy tokenizer.json and tokenizer_config.json of the base model into it.",
+        )
+
+
+def _looks_like_hub_id(text: str) -> bool:
+    parts = text.split("/")
+    return len(parts) == 2 and all(part and part[0] not in ".~" and "\\" not in part for part in parts)
+
+
+def _download(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES, etag_timeout=_HUB_TIMEOUT_S))
+    except GatedRepoError as error:
+        raise ArtifactError(
+            f"the model {hub_id} is gated", fix="Accept its licence on the hub, then `hf auth login`."
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise ArtifactError(
+            f"there is no model {hub_id} on the hub, nor a directory of that name",
+            fix="Check the spelling, or give a directory.",
+        ) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise ArtifactError(
+            f"the model {hub_id} is not in the local cache and the hub cannot be reached",
+            fix="Connect to the network, or give a local model directory.",
+        ) from error
+
+
+def _load_tokenizer(path: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise UsageError(
+            f"the tokenizer cannot be loaded: {_first_line(error)}",
+            where=str(path),
+            fix="Copy the tokenizer files of the base model into the directory again.",
+        ) from error
+
+
+def _load_model(path: Path, dtype: torch.dtype) -> Any:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with _no_progress_bars():
+            model, info = AutoModelForCausalLM.from_pretrained(
+                path,
+                dtype=dtype,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+            )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
+        raise UsageError(
+            f"the model cannot be loaded: {_first_line(error)}",
+            where=str(path),
+            fix="Check that the files are complete and that config.json belongs to them.",
+        ) from error
+    absent = sorted(str(name) for name in info["missing_keys"]) + sorted(str(name) for name in info["mismatched_keys"])
+    if absent:
+        raise UsageError(
+            f"the weights do not hold what config.json describes: {len(absent)} tensors are missing, first {absent[0]}",
+            where=str(path),
+            fix="Check that all weight files are there and that config.json belongs to them.",
+        )
+    return model.eval()
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """transformers draws a bar per loaded model, terminal or not."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _read_json(path: Path, name: str) -> dict[str, Any] | None:
+    file = path / name
+    if not file.is_file():
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UsageError(f"{name} is not JSON: {_first_line(error)}", where=str(file), fix="Copy it again.") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{name} is not a JSON object", where=str(file), fix="Copy it again.")
+    return content
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
