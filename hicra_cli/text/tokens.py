@@ -11,8 +11,8 @@ the tokenizer's decoder:
 - BPEDecoder: the end-of-word suffix is a blank.
 
 Any other decoder is refused, because the bytes of its tokens depend on their neighbours. Special tokens, and ids that
-the tokenizer does not know (padded embedding rows), have no bytes and break a gram; other added tokens are the literal
-text they stand for.
+the tokenizer does not know (padded embedding rows), have no bytes and break a gram; other added tokens are read
+like all tokens, as the tokenizer's own decoding does.
 """
 
 import codecs
@@ -85,10 +85,9 @@ class TokenBytes:
         self._bytes = [b""] * (size + 1)  # the last row stands for every id that is not in the vocabulary
         self._breaks = np.ones(size + 1, dtype=bool)
         to_bytes = _token_reader(backend)
-        literal = _added_reader(backend)
         for token, index in vocabulary.items():
             if index not in special:
-                self._bytes[index] = literal(token) if index in added else to_bytes(token)
+                self._bytes[index] = to_bytes(token)
                 self._breaks[index] = False
         self._lengths = np.fromiter(map(len, self._bytes), dtype=np.int64, count=size + 1)
 
@@ -188,13 +187,6 @@ def _token_reader(backend: Any) -> Callable[[str], bytes]:
     if kind == "Sequence":
         return _sequence_reader(state["decoders"])
     raise _refusal(state)
-
-
-def _added_reader(backend: Any) -> Callable[[str], bytes]:
-    """Added tokens are literal text; a decoder that puts blanks between tokens puts one before them too."""
-    if backend.decoder is None or json.loads(backend.decoder.__getstate__())["type"] == "WordPiece":
-        return lambda token: b" " + _utf8(token)
-    return _utf8
 
 
 def _sequence_reader(decoders: list[dict[str, Any]]) -> Callable[[str], bytes]:

@@ -192,9 +192,9 @@ def _normalised_word(word: str) -> str | None:
 _PROSE = "itemize|enumerate|description|center|quote|quotation|document|abstract|proof|theorem|lemma|solution"
 _CODE = re.compile(r"(?P<fence>`{3,})(?P<language>\w*)|`+|[\n\r]")
 _MATHS = re.compile(
-    rf"\\begin\{{(?!(?:{_PROSE})\*?\}})|\\end\{{(?!(?:{_PROSE})\*?\}})[^{{}}\n]*\}}?|\\.|\$\$?|\n[^\S\n]*\n", re.DOTALL
+    rf"\\begin\{{(?!(?:{_PROSE})\*?\}})|\\end\{{(?!(?:{_PROSE})\*?\}})[^{{}}\n`$\\]*\}}?|\\.|\$\$?|\n[^\S\n]*\n",
+    re.DOTALL,
 )
-_WORD_BEFORE = re.compile(r"\w")
 
 
 def _left_out(text: str) -> list[tuple[int, int]]:
@@ -206,24 +206,27 @@ def _left_out(text: str) -> list[tuple[int, int]]:
 
 
 def _code_spans(text: str) -> list[tuple[int, int]]:
+    """Fences in pairs; inline code between runs of one or two backticks of equal length."""
     spans: list[tuple[int, int]] = []
     fence: int | None = None
-    inline: tuple[int, str] | None = None
+    inline: dict[str, int] = {}
     for mark in _CODE.finditer(text):
+        run = mark[0]
         if mark["fence"]:
             if fence is not None and not mark["language"]:
                 spans.append((fence, mark.end()))
                 fence = None
             else:
                 fence = mark.start()
-            inline = None
-        elif mark[0] in "\n\r":
-            inline = None
-        elif inline is not None and inline[1] == mark[0]:
-            spans.append((inline[0], mark.end()))
-            inline = None
-        elif inline is None:
-            inline = (mark.start(), mark[0])
+            inline = {}
+        elif run in "\n\r":
+            inline = {}
+        elif run in inline:
+            start = inline.pop(run)
+            spans.append((start, mark.end()))
+            inline = {other: at for other, at in inline.items() if at < start}
+        else:
+            inline[run] = mark.start()
     return spans
 
 
