@@ -1,0 +1,33 @@
+"""hicra annotate-grams"""
+
+from hicra_cli.commands.options import DryRun, Force, Knob
+from hicra_cli.commands.session import Report, Session
+from hicra_cli.commands.stage import run_stage, single_app
+
+KNOBS = (
+    Knob("--annotator", "annotate.annotator"),
+    Knob("--candidates", "annotate.candidates"),
+    Knob("--max-grams", "annotate.max_grams"),
+    Knob("--model", "annotate.model"),
+    Knob("--base-url", "annotate.base_url"),
+    Knob("--batch-size", "annotate.batch_size"),
+    Knob("--concurrency", "annotate.concurrency"),
+    Knob("--name", "annotate.name"),
+)
+
+
+def annotate_grams(session: Session, dry_run: DryRun = False, force: Force = False) -> Report:
+    """Say which candidates are strategic, and which move they make.
+
+    Reads candidates:NAME, writes annotations:NAME. `lexicon` works offline; `gemini` asks Google's API and needs
+    GEMINI_API_KEY or GOOGLE_API_KEY.
+
+    \b
+    Examples:
+      hicra annotate-grams
+      hicra annotate-grams --annotator gemini --candidates candidates:default@v2
+    """
+    return run_stage(session, dry_run=dry_run, force=force)
+
+
+app = single_app("annotate-grams", annotate_grams, KNOBS)

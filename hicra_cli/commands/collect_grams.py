@@ -1,0 +1,42 @@
+"""hicra collect-grams"""
+
+from hicra_cli.commands.options import COMPUTE_KNOBS, DryRun, Force, Knob
+from hicra_cli.commands.session import Report, Session
+from hicra_cli.commands.stage import run_stage, single_app
+
+KNOBS = (
+    Knob("--rollouts", "collect.rollouts"),
+    Knob("--field", "collect.fields"),
+    Knob("--policy", "collect.policies"),
+    Knob("--training", "collect.training"),
+    Knob("--points", "collect.points"),
+    Knob("--num-prompts", "collect.num_prompts"),
+    Knob("--samples", "collect.samples"),
+    Knob("--temperature", "collect.sampling.temperature"),
+    Knob("--max-new-tokens", "collect.sampling.max_new_tokens"),
+    Knob("--successful-only", "collect.successful_only"),
+    Knob("--unknown-is-success", "collect.unknown_is_success"),
+    Knob("--ngram-min", "collect.ngram_min"),
+    Knob("--ngram-max", "collect.ngram_max"),
+    Knob("--min-df", "collect.min_document_frequency"),
+    Knob("--name", "collect.name"),
+    *COMPUTE_KNOBS,
+)
+
+
+def collect_grams(session: Session, dry_run: DryRun = False, force: Force = False) -> Report:
+    """Sample or read solutions and count the n-grams of successful ones.
+
+    Reads policies to sample (by default the built-in model), checkpoints of a training, or existing rollouts.
+    Writes candidates:NAME and, where it samples, rollouts:NAME.
+
+    \b
+    Examples:
+      hicra collect-grams
+      hicra collect-grams --training training:hicra --points 5
+      hicra collect-grams --rollouts runs.jsonl.gz --field response=text --field gold=answer
+    """
+    return run_stage(session, dry_run=dry_run, force=force)
+
+
+app = single_app("collect-grams", collect_grams, KNOBS)

@@ -1,0 +1,44 @@
+"""hicra train"""
+
+from hicra_cli.commands.options import COMPUTE_KNOBS, DryRun, Force, Knob, Resume
+from hicra_cli.commands.session import Report, Session
+from hicra_cli.commands.stage import run_stage, single_app
+
+KNOBS = (
+    Knob("--algo", "train.algo"),
+    Knob("--alpha", "train.alpha"),
+    Knob("--policy", "train.policy"),
+    Knob("--gram-set", "train.gram_set"),
+    Knob("--steps", "train.steps"),
+    Knob("--num-prompts", "train.num_prompts"),
+    Knob("--group-size", "train.group_size"),
+    Knob("--lr", "train.lr"),
+    Knob("--temperature", "train.sampling.temperature"),
+    Knob("--max-new-tokens", "train.sampling.max_new_tokens"),
+    Knob("--advantage-scale", "train.advantage_scale"),
+    Knob("--entropy-beta", "train.entropy_beta"),
+    Knob("--dynamic-filtering", "train.dynamic_filtering"),
+    Knob("--token-budget", "train.token_budget"),
+    Knob("--save-every", "train.save_every"),
+    Knob("--eval-every", "train.eval_every"),
+    Knob("--name", "train.name"),
+    *COMPUTE_KNOBS,
+)
+
+
+def train(session: Session, dry_run: DryRun = False, force: Force = False, resume: Resume = False) -> Report:
+    """Train a policy with GRPO, HICRA or entropy regularisation.
+
+    Reads a policy and a gram-set, writes training:NAME and its checkpoints as policies. An interrupted run goes on
+    with --resume and ends with the same bytes on CPU.
+
+    \b
+    Examples:
+      hicra train --algo hicra --alpha 0.2
+      hicra train --algo grpo --steps 20 --name short
+      hicra train -c qwen3-4b-base --engine vllm
+    """
+    return run_stage(session, dry_run=dry_run, force=force, resume=resume)
+
+
+app = single_app("train", train, KNOBS)
