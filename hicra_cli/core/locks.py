@@ -8,6 +8,7 @@ import fcntl
 import os
 import time
 import weakref
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -37,8 +38,9 @@ class OwnerLock:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _is_still(path, descriptor):
-                    os.ftruncate(descriptor, 0)
-                    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+                    with suppress(OSError):  # the pid is a courtesy; on a full disk the lock is as good without it
+                        os.ftruncate(descriptor, 0)
+                        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
                     return cls(path, descriptor)
             except BlockingIOError:
                 os.close(descriptor)

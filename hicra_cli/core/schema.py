@@ -20,6 +20,7 @@ from hicra_cli.core.filesystem import disk_full, free_bytes, sync_folder
 
 APPLICATION_ID = 0x68696372  # "hicr"
 BUSY_TIMEOUT_S = 30.0
+_SMALLEST_PAGE = 512
 _ROOM = 1 << 16  # what one transaction and its journal take at most, roughly
 
 Migration = Callable[[Database], None]
@@ -98,6 +99,8 @@ def open_database(path: Path, *, create: bool, migrations: Sequence[Migration] =
 
     ArtifactError: missing without `create`, of another program, damaged, or of a newer hicra.
     """
+    if path.is_file() and 0 < path.stat().st_size < _SMALLEST_PAGE:
+        raise damaged_registry(path, "it is too short")  # SQLite would take it for an empty database and write over it
     with database_errors(path):
         mode = "rwc" if create else "rw"
         connection = sqlite3.connect(

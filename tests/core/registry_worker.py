@@ -1,5 +1,6 @@
 """A process of its own that works on a registry: `python -m tests.core.registry_worker HOME TASK [ARGUMENT …]`."""
 
+import multiprocessing
 import resource
 import signal
 import sys
@@ -12,13 +13,30 @@ from hicra_cli.core.registry import Registry
 LARGE = 1 << 18
 
 
-def publish(home: Path, name: str, count: str) -> None:
-    """Publishes `count` artifacts of one name and prints their versions."""
-    with Registry.open(home) as registry:
-        for number in range(int(count)):
-            draft = registry.begin("policy", name)
-            (draft.path / "model.safetensors").write_text(f"{draft.id} {number}")
-            print(draft.publish(aliases=["last"]).version)
+def race(home: Path, processes: str, each: str) -> None:
+    """Forks processes that open the registry at the same instant and publish `each` artifacts of one name.
+
+    Prints the versions; exit code 1 if any process failed.
+    """
+    context = multiprocessing.get_context("fork")
+    start, versions = context.Barrier(int(processes)), context.Queue()
+
+    def work() -> None:
+        start.wait()
+        with Registry.open(home) as registry:
+            for number in range(int(each)):
+                draft = registry.begin("policy", "nano")
+                (draft.path / "model.safetensors").write_text(f"{draft.id} {number}")
+                versions.put(draft.publish(aliases=["last"]).version)
+
+    children = [context.Process(target=work) for _ in range(int(processes))]
+    for child in children:
+        child.start()
+    for _ in range(int(processes) * int(each)):
+        print(versions.get(timeout=60))
+    for child in children:
+        child.join()
+    sys.exit(int(any(child.exitcode for child in children)))
 
 
 def publish_one(home: Path) -> None:
@@ -30,14 +48,6 @@ def publish_one(home: Path) -> None:
         (draft.path / "steps.jsonl").write_text('{"step": 1}\n')
         (draft.path / "rollouts" / "step-000001.parquet").write_bytes(b"rows")
         draft.publish(inputs=[(source, "policy")], aliases=["last"], summary={"steps": 1})
-
-
-def first(home: Path) -> None:
-    """Opens a registry that may not exist yet and publishes one artifact."""
-    with Registry.open(home) as registry:
-        draft = registry.begin("policy", "first")
-        (draft.path / "config.json").write_text("{}")
-        print(draft.publish().version)
 
 
 def import_bundle(home: Path, bundle: str) -> None:
@@ -68,7 +78,7 @@ def short_of_room(home: Path, limit: str) -> None:
 
 
 if __name__ == "__main__":
-    tasks = (publish, publish_one, first, import_bundle, hold, short_of_room)
+    tasks = (race, publish_one, import_bundle, hold, short_of_room)
     try:
         {task.__name__: task for task in tasks}[sys.argv[2]](Path(sys.argv[1]), *sys.argv[3:])
     except HicraError as failure:
