@@ -151,7 +151,7 @@ def execute(
         )
         raise
     seconds = time.monotonic() - started
-    registry.finish_run(run_id, status="done", seconds=seconds)
+    registry.finish_run(run_id, status="ok", seconds=seconds)
     return StageResult(artifact, cached=False, run_id=run_id, seconds=seconds)
 
 

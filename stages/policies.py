@@ -3,7 +3,6 @@
 import hashlib
 from pathlib import Path
 
-from hicra_cli.core.errors import ArtifactError
 from hicra_cli.core.registry import Registry
 from hicra_cli.embedded import policy_path
 
@@ -20,15 +19,12 @@ def resolve_policy(reference: str, registry: Registry) -> Input:
         return External(ref=reference, digest=folder_digest(embedded), path=embedded)
     if reference.startswith("policy:"):
         return registry.resolve(reference)
-    path = Path(reference)
-    if path.is_dir():
-        return External(ref=reference, digest=folder_digest(path), path=path.resolve())
-    if path.is_absolute() or reference.startswith(".") or reference.count("/") != 1:
-        raise ArtifactError(
-            f"policy {reference} is neither an embedded model, an artifact, a folder nor an HF id",
-            fix="Known: nano, policy:NAME (see `hicra artifacts list --kind policy`), ./FOLDER, ORGANISATION/MODEL",
-        )
-    return _from_hub(reference)
+    from hicra_cli.engine.policy import policy_directory
+
+    path = policy_directory(reference)
+    # A hub snapshot is named by its commit; hashing tens of gigabytes again would tell nothing more.
+    digest = f"hub:{reference}@{path.name}" if path.parent.name == "snapshots" else folder_digest(path)
+    return External(ref=reference, digest=digest, path=path.resolve())
 
 
 def folder_digest(folder: Path) -> str:
@@ -39,18 +35,3 @@ def folder_digest(folder: Path) -> str:
         with path.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
-
-
-def _from_hub(reference: str) -> External:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    patterns = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model"]
-    try:
-        folder = Path(snapshot_download(reference, allow_patterns=patterns, etag_timeout=10))
-    except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
-        raise ArtifactError(
-            f"policy {reference} is no local folder and could not be fetched from the hub: {type(error).__name__}",
-            fix="Check the name and the network, or pass the path of a downloaded copy",
-        ) from error
-    return External(ref=reference, digest=f"hub:{reference}@{folder.name}", path=folder)

@@ -43,7 +43,7 @@ def publish_policy(workspace: Workspace, state: TrainState, source: LoadedPolicy
 
 def write_policy(folder: Path, state: TrainState, source: LoadedPolicy) -> None:
     """Write config, weights (in the precision of the source) and the source's tokenizer files into `folder`."""
-    dtype = source.saved_dtype
+    dtype = _source_dtype(source.path)
     tensors = {
         name: tensor.to(dtype) if tensor.is_floating_point() else tensor
         for name, tensor in state.model.state_dict().items()
@@ -56,3 +56,10 @@ def write_policy(folder: Path, state: TrainState, source: LoadedPolicy) -> None:
     config = json.loads((folder / "config.json").read_text())
     config["dtype"] = str(dtype).removeprefix("torch.")
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def _source_dtype(folder: Path) -> torch.dtype:
+    """The precision the source was stored in; float32 where its configuration does not say."""
+    config = json.loads((folder / "config.json").read_text())
+    name = config.get("dtype") or config.get("torch_dtype") or "float32"
+    return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(name, torch.float32)

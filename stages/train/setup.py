@@ -4,8 +4,10 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import nn
 
 from hicra_cli.config.root import HicraConfig
@@ -13,9 +15,9 @@ from hicra_cli.core.errors import UsageError
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.records import Rollout
 from hicra_cli.engine.base import Draws, Engine, Request
-from hicra_cli.engine.factory import build_engine, resolve_device
+from hicra_cli.engine.factory import build_engine, resolve_device, resolve_dtype, set_threads
 from hicra_cli.engine.policy import LoadedPolicy, load_policy
-from hicra_cli.engine.probe import check_probe
+from hicra_cli.engine.probe import check_probe, default_tolerance
 from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.grams.matcher import PlanningMatcher
 from hicra_cli.rl.model import check_forward, policy_statistics
@@ -27,7 +29,7 @@ from ..base import build_task
 from .state import TrainState
 from .tools import StepTools, choose_credit, choose_token_loss
 
-FORWARD_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.5}
+FORWARD_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.5}  # nats, by the trainer's compute precision
 
 
 def build_run(
@@ -35,6 +37,7 @@ def build_run(
 ) -> tuple[TrainState, StepTools, LoadedPolicy]:
     """Load the policy in float32 masters and put the tools around it; resources are closed by `stack`."""
     train = config.train
+    set_threads(config)
     device = resolve_device(config)
     compute = _compute_dtype(config, device)
     accelerator = Accelerator(mixed_precision="bf16" if compute is torch.bfloat16 else "no", cpu=device.type == "cpu")
@@ -68,23 +71,24 @@ def build_run(
 def probe_engine(engine: Engine, state: TrainState, tools: StepTools, config: HicraConfig) -> float:
     """Compare the engine's log-probs of a few fresh tokens with the trainer's; EngineError beyond the tolerance."""
 
-    def trainer_logprobs(rollout: Rollout) -> torch.Tensor:
+    def trainer_logprobs(rollout: Rollout) -> NDArray[np.float32]:
         micro = next(pack([rollout]).micro_batches([0], token_budget=1, device=tools.device))
         with torch.no_grad(), tools.accelerator.autocast():
             logprobs, _ = policy_statistics(
                 state.model, micro, temperature=config.train.sampling.temperature, head_chunk=config.train.head_chunk
             )
-        return logprobs
+        return logprobs.float().cpu().numpy()
 
+    dtype = resolve_dtype(config, tools.device)
     prompt = tools.task.stream(0, 1, seed=tools.seed)[0]
     request = Request(prompt, tools.render(prompt), (0,))
     return check_probe(
         engine,
         trainer_logprobs,
         request,
-        config.train.sampling,
+        temperature=config.train.sampling.temperature,
+        tolerance=config.engine.probe_tolerance or default_tolerance(sixteen_bits=dtype is not torch.float32),
         seed=tools.seed,
-        tolerance=config.engine.probe_tolerance,
     )
 
 

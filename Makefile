@@ -1,0 +1,30 @@
+# Everything runs in .venv, which the first target that needs it builds.
+PYTHON ?= python3
+BIN := .venv/bin
+OK := .venv/.ok
+TESTFLAGS ?=
+
+.PHONY: quickstart test test-slow check test-vllm clean
+
+$(OK): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(OK)
+
+quickstart: $(OK)  ## the whole pipeline on the embedded model
+	$(BIN)/hicra quickstart
+
+test: $(OK)  ## the default tests
+	$(BIN)/python -m pytest $(TESTFLAGS)
+
+test-slow: $(OK)  ## the minutes-long ones
+	$(BIN)/python -m pytest -m 'slow and not gpu and not vllm' --timeout 1800 $(TESTFLAGS)
+
+check: $(OK)  ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_layers.py
+
+clean:
+	rm -rf .venv .venv-vllm
