@@ -19,7 +19,8 @@ KNOBS = (
 def curate(session: Session, dry_run: DryRun = False, force: Force = False) -> Report:
     """Turn annotations into a gram-set: thresholds, nested grams, a person's decisions, with full history.
 
-    Reads annotations:NAME and a decisions file, writes gram-set:NAME.
+    Reads annotations:NAME and a decisions file, writes gram-set:NAME. --interactive asks about each gram the rules
+    leave open, shows its contexts, and keeps every answer in HOME/decisions/NAME.jsonl or the --decisions file.
 
     \b
     Examples:
@@ -27,7 +28,13 @@ def curate(session: Session, dry_run: DryRun = False, force: Force = False) -> R
       hicra curate --min-confidence 0.8 --decisions decisions.jsonl
       hicra curate --interactive
     """
-    return run_stage(session, dry_run=dry_run, force=force)
+    stage = None
+    if session.config.curate.interactive and not dry_run:
+        from hicra_cli.commands.asking import asker
+        from hicra_cli.stages.curate import interactive
+
+        stage = interactive(asker(session.output))
+    return run_stage(session, stage=stage, dry_run=dry_run, force=force)
 
 
 app = single_app("curate", curate, KNOBS)

@@ -201,7 +201,8 @@ def _config_layers(document: Document, key: tuple[str | int, ...]) -> list[Layer
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError("`config` is a list of presets and files", where=document.where(*key, "config"))
     folder = Path(document.source).parent
-    return [file_layer(name if preset_path(name) else str(folder / name)) for name in names]
+    where = document.where(*key, "config")
+    return [file_layer(name if preset_path(name) else str(folder / name), where=where) for name in names]
 
 
 def _set_layers(document: Document, key: tuple[str | int, ...]) -> list[Layer]:

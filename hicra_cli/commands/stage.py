@@ -61,9 +61,11 @@ def load_stage(name: str) -> "Stage":
     return stage
 
 
-def run_stage(session: Session, *, dry_run: bool, force: bool, resume: bool = False) -> Report:
-    """Execute the stage of this command, or say what it would do."""
-    stage = load_stage(session.command)
+def run_stage(
+    session: Session, *, dry_run: bool, force: bool, resume: bool = False, stage: "Stage | None" = None
+) -> Report:
+    """Execute the stage of this command (or a variant of it), or say what it would do."""
+    stage = stage or load_stage(session.command)
     if dry_run:
         return show_plan(stage, session.config)
     if stage.resumable:

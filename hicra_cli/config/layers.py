@@ -49,15 +49,15 @@ class Layer:
             self.faults.append(Fault(origin, error.what, error.fix))
 
 
-def file_layer(name: str) -> Layer:
-    """A preset by its name, or a YAML file by its path (it ends in .yaml/.yml or has a folder)."""
+def file_layer(name: str, *, where: str = "--config") -> Layer:
+    """A preset by its name, or a YAML file by its path (.yaml, .yml, or with a folder); `where` asked for it."""
     looks_like_path = name.endswith((".yaml", ".yml")) or "/" in name
     if not looks_like_path and (preset := preset_path(name)) is not None:
         return document_layer(read_yaml(preset))
     path = Path(name)
     if not path.is_file():
         known = ", ".join(preset_names())
-        raise ConfigError(f"there is no file and no preset {name!r}", where="--config", fix=f"Presets: {known}")
+        raise ConfigError(f"there is no file and no preset {name!r}", where=where, fix=f"Presets: {known}")
     return document_layer(read_yaml(path))
 
 

@@ -122,6 +122,10 @@ class Output:
         """A traceback under --debug."""
         self._say(text)
 
+    def question(self, text: str) -> None:
+        """What a person is asked: shown even when quiet."""
+        self._say(text)
+
     # ---- results ----------------------------------------------------------------------------------------------
 
     def document(self, document: Mapping[str, Any]) -> None:
@@ -252,10 +256,12 @@ class _LineMeter:
 
 def table_lines(table: Table) -> list[str]:
     """A table as lines: two blanks between columns, numbers to the right, the same on a terminal and in a pipe."""
-    cells = [[clean(str(cell)).replace("\n", " ") for cell in row] for row in [table.columns, *table.rows]]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(table.columns))]
+    head = [table.columns] if any(table.columns) else []  # a table without column names has no line for them
+    cells = [[clean(str(cell)).replace("\n", " ") for cell in row] for row in [*head, *table.rows]]
+    widths = [max((len(row[column]) for row in cells), default=0) for column in range(len(table.columns))]
     numeric = [
-        bool(table.rows) and all(_NUMBER.fullmatch(row[column]) for row in cells[1:]) for column in range(len(widths))
+        bool(table.rows) and all(_NUMBER.fullmatch(row[column]) for row in cells[len(head) :])
+        for column in range(len(widths))
     ]
     lines = [
         "  ".join(
