@@ -43,7 +43,8 @@ def test_the_lexicon_annotates_every_candidate_offline(registry, monkeypatch):
     monkeypatch.delenv("GEMINI_API_KEY")
     artifact = annotate_grams.run(configured(registry), registry, SilentProgress())
     found = {line["gram"]: line for line in lines(artifact)}
-    assert len(found) == artifact.summary["grams"] == artifact.summary["labelled"] == 28
+    # grams of 3, 4 and 5 words: 3 + 2 + 1 in each text of five words, 5 + 4 + 3 in the one of seven
+    assert len(found) == artifact.summary["grams"] == artifact.summary["labelled"] == 30
     assert found["let me check"]["move"] == "backtracing"
     assert found["this implies that"]["move"] == "deduction"
     assert found["another way to"]["move"] == "branching"
@@ -53,7 +54,7 @@ def test_the_lexicon_annotates_every_candidate_offline(registry, monkeypatch):
 
 def test_only_the_most_widespread_are_annotated(registry):
     artifact = annotate_grams.run(configured(registry, max_grams=5), registry, SilentProgress())
-    assert (artifact.summary["grams"], artifact.summary["left_out"]) == (5, 23)
+    assert (artifact.summary["grams"], artifact.summary["left_out"]) == (5, 25)
 
 
 def test_without_candidates_the_error_says_what_is_missing(registry):

@@ -170,7 +170,8 @@ def test_the_embedded_policy_is_sampled_and_graded(registry):
     assert len(kept) == 48
     assert {row.policy for row in kept} == {"nano"}
     assert all(row.outcome is not None and row.token_ids is not None and row.text for row in kept)
-    assert all(len(row.token_ids) == len(row.sampler_logprobs) for row in kept)
+    lengths = [(len(row.token_ids), len(row.sampler_logprobs)) for row in kept]  # type: ignore[arg-type]
+    assert all(tokens == logprobs for tokens, logprobs in lengths)
     assert not (source.path / "parts").exists()
     assert source.summary["external_inputs"]["policy-000"]["ref"] == "nano"
 
@@ -189,9 +190,10 @@ def test_a_killed_sampling_goes_on_with_the_missing_chunks_and_gives_the_same_by
         if target.name.endswith("000000008.parquet"):
             raise Killed
 
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched:
         patched.setattr(rollouts.os, "replace", replace)
-        collected(registry, config)
+        with pytest.raises(Killed):
+            collected(registry, config)
     (waiting,) = registry.unfinished("rollouts")
     parts = sorted(path.name for path in registry.home.glob("staging/*/files/parts/*"))
     assert parts == ["policy-000-000000000.parquet", "policy-000-000000008.parquet"]

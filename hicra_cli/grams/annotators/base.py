@@ -1,0 +1,75 @@
+"""The interface of an annotator: candidates in, one judgement per candidate out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from hicra_cli.core.errors import DataError
+from hicra_cli.core.progress import Progress
+from hicra_cli.core.records import Move
+from hicra_cli.grams.counting import Candidate
+from hicra_cli.grams.jsonl import json_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What an annotator says about one gram.
+
+    move: None means "not strategic". labelled: False where no judgement could be had; then `reason` says why, move
+    is None and confidence 0. model, prompt_version: empty for offline rules.
+    """
+
+    gram: str
+    move: Move | None
+    confidence: float
+    reason: str
+    annotator: str
+    model: str = ""
+    prompt_version: str = ""
+    labelled: bool = True
+
+    def to_row(self) -> dict[str, Any]:
+        """The line of `annotations.jsonl`."""
+        return {
+            "gram": self.gram,
+            "move": self.move.value if self.move else None,
+            "confidence": self.confidence,
+            "reason": self.reason,
+            "annotator": self.annotator,
+            "model": self.model,
+            "prompt_version": self.prompt_version,
+            "labelled": self.labelled,
+        }
+
+    @staticmethod
+    def from_row(row: dict[str, Any], *, where: str) -> "Annotation":
+        """The opposite of `to_row`; raises DataError naming `where`."""
+        try:
+            return Annotation(
+                gram=str(row["gram"]),
+                move=None if row["move"] is None else Move(row["move"]),
+                confidence=float(row["confidence"]),
+                reason=str(row.get("reason", "")),
+                annotator=str(row["annotator"]),
+                model=str(row.get("model", "")),
+                prompt_version=str(row.get("prompt_version", "")),
+                labelled=bool(row.get("labelled", True)),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"this is no annotation: {error!r}", where=where) from error
+
+
+def read_annotations(path: Path) -> list[Annotation]:
+    """The annotations of an `annotations.jsonl`, in order. Raises DataError at `file:line`."""
+    return [Annotation.from_row(row, where=where) for where, row in json_lines(path)]
+
+
+class Annotator(Protocol):
+    """Judges candidates. Equal candidates get equal annotations, in the order of the candidates."""
+
+    name: str
+
+    def annotate(self, candidates: Sequence[Candidate], progress: Progress) -> Iterator[Annotation]:
+        """One annotation per candidate, in order. Raises ServiceError where an external service failed for good."""
+        ...

@@ -1,0 +1,199 @@
+"""From annotated candidates to a gram-set: thresholds, nested grams, a person's decisions, and why each fell.
+
+A person's decision stands above every rule. Every considered gram leaves one line of history: accepted or rejected,
+by which rule or by whom, and why.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from hicra_cli.config.curate import CurateConfig
+from hicra_cli.core.records import Move
+from hicra_cli.grams.annotators.base import Annotation
+from hicra_cli.grams.decisions import Decision
+
+Verdict = Literal["accept", "reject"]
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """A gram before curation: its annotation (None: a person's own addition) and its figures in the corpus."""
+
+    gram: str
+    annotation: Annotation | None
+    count: int
+    document_frequency: int
+    contexts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What became of a gram. by: `rule` or `person`; rule: its name; reason: in words, with the figures."""
+
+    gram: str
+    verdict: Verdict
+    move: Move | None
+    by: Literal["rule", "person"]
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Curated:
+    """The rulings on all considered grams, most widespread first, and the accepted ones in the same order."""
+
+    rulings: tuple[Ruling, ...]
+    accepted: tuple[Considered, ...]
+
+    def ruling(self, gram: str) -> Ruling:
+        """The ruling on a gram; KeyError where it was not considered."""
+        return {each.gram: each for each in self.rulings}[gram]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A gram the rules leave open, as a person is asked about it: with the rules' own view."""
+
+    considered: Considered
+    suggested: Ruling
+    number: int
+    total: int
+
+
+# Answers with a decision, `skip` (the rules decide) or `stop` (the rules decide about this and all that follow).
+Ask = Callable[[Question], Decision | Literal["skip", "stop"]]
+
+
+def curate(considered: Sequence[Considered], decisions: Mapping[str, Decision], config: CurateConfig) -> Curated:
+    """Decide about every gram. Does not depend on the order of `considered`."""
+    ordered = sorted([*considered, *_additions(considered, decisions)], key=_rank)
+    rulings = {each.gram: _by_threshold(each, config) for each in ordered}
+    rulings.update((each.gram, _by_person(each, decisions[each.gram])) for each in ordered if each.gram in decisions)
+    rulings.update(_nested(ordered, rulings, config))
+    rulings.update(_beyond(ordered, rulings, config.max_grams))
+    return Curated(
+        rulings=tuple(rulings[each.gram] for each in ordered),
+        accepted=tuple(each for each in ordered if rulings[each.gram].verdict == "accept"),
+    )
+
+
+def open_questions(curated: Curated, considered: Sequence[Considered], config: CurateConfig) -> list[Question]:
+    """The grams a person should see: annotated with a move, common enough, and not yet decided by a person.
+
+    Those nearest to the confidence threshold come first: there a person's minute changes most.
+    """
+    asked = [
+        each
+        for each in considered
+        if each.annotation is not None
+        and each.annotation.move is not None
+        and each.document_frequency >= config.min_document_frequency
+        and curated.ruling(each.gram).by == "rule"
+        and curated.ruling(each.gram).rule in ("confidence", "accepted")
+    ]
+    asked.sort(key=lambda each: (_distance(each, config), _rank(each)))
+    return [Question(each, curated.ruling(each.gram), at, len(asked)) for at, each in enumerate(asked, start=1)]
+
+
+def _distance(each: Considered, config: CurateConfig) -> float:
+    assert each.annotation is not None
+    return round(abs(each.annotation.confidence - config.min_confidence), 6)
+
+
+def _rank(each: Considered) -> tuple[int, int, str]:
+    return -each.document_frequency, -each.count, each.gram
+
+
+def _additions(considered: Iterable[Considered], decisions: Mapping[str, Decision]) -> list[Considered]:
+    """Grams a person decides about that no annotation covers: additions when accepted, notes when rejected."""
+    known = {each.gram for each in considered}
+    return [Considered(gram, None, 0, 0) for gram in decisions if gram not in known]
+
+
+def _by_person(each: Considered, decision: Decision) -> Ruling:
+    move = decision.move or (each.annotation.move if each.annotation else None)
+    return Ruling(each.gram, decision.verdict, move, "person", "decision", decision.reason)
+
+
+def _by_threshold(each: Considered, config: CurateConfig) -> Ruling:
+    annotation = each.annotation
+    if annotation is None:
+        return Ruling(each.gram, "reject", None, "rule", "unknown", "no annotation")
+    if not annotation.labelled:
+        return _reject(each, "unlabelled", annotation.reason)
+    if annotation.move is None:
+        return _reject(each, "not_strategic", annotation.reason)
+    if each.document_frequency < config.min_document_frequency:
+        figures = f"{each.document_frequency} problems use it, {config.min_document_frequency} are needed"
+        return _reject(each, "document_frequency", figures)
+    if annotation.confidence < config.min_confidence:
+        figures = f"confidence {annotation.confidence:g} is below {config.min_confidence:g}: {annotation.reason}"
+        return _reject(each, "confidence", figures)
+    return Ruling(each.gram, "accept", annotation.move, "rule", "accepted", annotation.reason)
+
+
+def _reject(each: Considered, rule: str, reason: str) -> Ruling:
+    move = each.annotation.move if each.annotation else None
+    return Ruling(each.gram, "reject", move, "rule", rule, reason)
+
+
+def _nested(ordered: Sequence[Considered], rulings: Mapping[str, Ruling], config: CurateConfig) -> dict[str, Ruling]:
+    """Rejections of grams that occur mostly as part of a kept longer one (or, with `shortest`, the other way round).
+
+    Lengths are gone through from the kept end, so that a gram is only ever dropped for one that stays. A person's
+    decision is never overruled.
+    """
+    if config.nested == "keep":
+        return {}
+    accepted = [each for each in ordered if rulings[each.gram].verdict == "accept"]
+    by_gram = {each.gram: each for each in accepted}
+    dropped: dict[str, Ruling] = {}
+    for longer in sorted(accepted, key=lambda each: -len(each.gram.split())) if config.nested == "maximal" else ():
+        if longer.gram in dropped:
+            continue
+        for inner in _inside(longer.gram):
+            shorter = by_gram.get(inner)
+            if shorter is not None and _covers(longer, shorter, config) and rulings[inner].by == "rule":
+                dropped.setdefault(inner, _reject(shorter, "nested", _share(longer, shorter)))
+    if config.nested == "shortest":
+        for longer in sorted(accepted, key=lambda each: len(each.gram.split())):
+            for inner in _inside(longer.gram):
+                shorter = by_gram.get(inner)
+                if shorter is None or inner in dropped or rulings[longer.gram].by == "person":
+                    continue
+                if _covers(longer, shorter, config):
+                    dropped.setdefault(longer.gram, _reject(longer, "nested", _share(longer, shorter)))
+    return dropped
+
+
+def _inside(gram: str) -> list[str]:
+    """The distinct shorter grams inside a gram."""
+    words = gram.split()
+    found = {
+        " ".join(words[start : start + length])
+        for length in range(1, len(words))
+        for start in range(len(words) - length + 1)
+    }
+    return sorted(found)
+
+
+def _covers(longer: Considered, shorter: Considered, config: CurateConfig) -> bool:
+    return shorter.count > 0 and longer.count >= config.nested_share * shorter.count
+
+
+def _share(longer: Considered, shorter: Considered) -> str:
+    return f"{longer.count} of {shorter.count} uses of `{shorter.gram}` are inside `{longer.gram}`"
+
+
+def _beyond(ordered: Sequence[Considered], rulings: Mapping[str, Ruling], limit: int) -> dict[str, Ruling]:
+    """Rejections of the least widespread accepted grams beyond the limit; a person's are counted, never dropped."""
+    accepted = [each for each in ordered if rulings[each.gram].verdict == "accept"]
+    by_rule = [each for each in accepted if rulings[each.gram].by == "rule"]
+    room = max(0, limit - (len(accepted) - len(by_rule)))
+    return {
+        each.gram: replace(
+            rulings[each.gram], verdict="reject", rule="max_grams", reason=f"the {limit} most widespread are kept"
+        )
+        for each in by_rule[room:]
+    }
