@@ -8,6 +8,8 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ class LoadedPolicy:
     @property
     def stop_ids(self) -> tuple[int, ...]:
         """Token ids that end a response: those of the generation config and the tokenizer's end of text."""
-        return stop_ids_of(self.model, self.tokenizer)
+        return _stop_ids(self.model.generation_config.eos_token_id, self.tokenizer)
 
 
 def load_policy(source: str | Path, *, dtype: torch.dtype, device: torch.device | str = "cpu") -> LoadedPolicy:
@@ -45,7 +47,7 @@ def load_policy(source: str | Path, *, dtype: torch.dtype, device: torch.device 
     """
     path = policy_directory(source)
     check_directory(path)
-    tokenizer = _load_tokenizer(path)
+    tokenizer = load_tokenizer(path)
     model = _load_model(path, dtype).to(device)
     largest = len(tokenizer)
     rows = model.get_input_embeddings().weight.shape[0]
@@ -65,10 +67,15 @@ def load_policy(source: str | Path, *, dtype: torch.dtype, device: torch.device 
     return policy
 
 
-def stop_ids_of(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Sorted token ids that end a response; the generation config may name one, several or none."""
-    generation = getattr(model, "generation_config", None)
-    named = getattr(generation, "eos_token_id", None)
+def read_stop_ids(path: Path, tokenizer: Any) -> tuple[int, ...]:
+    """The same as `LoadedPolicy.stop_ids`, of a directory whose model is not loaded here."""
+    config = _read_json(path, "generation_config.json") or {}
+    if "eos_token_id" not in config:
+        config = _read_json(path, "config.json") or {}
+    return _stop_ids(config.get("eos_token_id"), tokenizer)
+
+
+def _stop_ids(named: Any, tokenizer: Any) -> tuple[int, ...]:
     ids = [*named] if isinstance(named, list | tuple) else [named]
     return tuple(sorted({int(token) for token in (*ids, tokenizer.eos_token_id) if token is not None}))
 
@@ -126,17 +133,20 @@ def _looks_like_hub_id(text: str) -> bool:
 
 
 def _download(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
+    """The hub's newest version of the model, or the one in the local cache where the hub cannot be reached."""
+    from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
-        HfHubHTTPError,
         HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
     )
 
+    unreachable = _unreachable_errors()
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES, etag_timeout=_HUB_TIMEOUT_S))
+        # snapshot_download asks without any time limit, so the first question is asked here.
+        revision = HfApi().model_info(hub_id, timeout=_HUB_TIMEOUT_S).sha
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=_HUB_FILES))
     except GatedRepoError as error:
         raise ArtifactError(
             f"the model {hub_id} is gated", fix="Accept its licence on the hub, then `hf auth login`."
@@ -146,14 +156,26 @@ def _download(hub_id: str) -> Path:
             f"there is no model {hub_id} on the hub, nor a directory of that name",
             fix="Check the spelling, or give a directory.",
         ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise ArtifactError(
-            f"the model {hub_id} is not in the local cache and the hub cannot be reached",
-            fix="Connect to the network, or give a local model directory.",
-        ) from error
+    except unreachable as error:
+        try:
+            return Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES, local_files_only=True))
+        except LocalEntryNotFoundError:
+            raise ArtifactError(
+                f"the model {hub_id} is not in the local cache and the hub cannot be reached ({_first_line(error)})",
+                fix="Connect to the network, or give a local model directory.",
+            ) from error
 
 
-def _load_tokenizer(path: Path) -> Any:
+def _unreachable_errors() -> tuple[type[Exception], ...]:
+    """What the hub's client raises when nobody answers; its HTTP library goes by two names."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    transports = [import_module(name).HTTPError for name in ("httpx2", "httpx") if find_spec(name) is not None]
+    return (HfHubHTTPError, OSError, *transports)
+
+
+def load_tokenizer(path: Path) -> Any:
+    """The tokenizer of a model directory, without code of its own. Raises UsageError."""
     from transformers import AutoTokenizer
 
     try:

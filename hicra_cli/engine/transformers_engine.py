@@ -26,6 +26,7 @@ from hicra_cli.core.errors import EngineError
 from hicra_cli.core.records import FinishReason, Rollout
 from hicra_cli.core.seeds import uniforms_for
 from hicra_cli.engine.base import Draws, Request
+from hicra_cli.engine.requests import check_prompt, decode_response
 from hicra_cli.engine.row_cache import RowCache, decode_attention_of, require_full_attention
 from hicra_cli.engine.sampling_math import Drawn, draw_tokens
 
@@ -76,7 +77,7 @@ class TransformersEngine:
         """Sample every request; see `Engine.generate`. A response also ends where the model's context is full."""
         context = context_length(self._model)
         for request in requests:
-            _check_prompt(request, context)
+            check_prompt(request, context)
         rows = min(self._max_rows, sum(len(request.samples) for request in requests))
         if rows == 0:
             return []
@@ -144,13 +145,6 @@ class TransformersEngine:
         )
 
 
-def decode_response(tokenizer: Any, token_ids: NDArray[np.int32]) -> str:
-    """The response's text without special tokens, with every blank as the tokens have it."""
-    text = tokenizer.decode(token_ids.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    assert isinstance(text, str)
-    return text
-
-
 def context_length(model: Any) -> int:
     """Most tokens (prompt and response) the model has positions for; very many where it names no limit."""
     limit = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
@@ -170,21 +164,6 @@ def copy_parameters(source: nn.Module, target: nn.Module) -> None:
     with torch.no_grad():
         for name, tensor in old.items():
             tensor.copy_(new[name])
-
-
-def _check_prompt(request: Request, context: int) -> None:
-    length = len(request.token_ids)
-    if length == 0:
-        raise EngineError(
-            f"prompt {request.prompt.id!r} has no tokens",
-            fix="Check the chat template and the tokenizer's begin-of-text token.",
-        )
-    if length >= context:
-        raise EngineError(
-            f"prompt {request.prompt.id!r} has {length} tokens, but the model's context of {context} must also hold "
-            "its response",
-            fix="Drop or shorten this prompt, or use a model with a longer context.",
-        )
 
 
 @dataclass(frozen=True, slots=True)
