@@ -1,10 +1,15 @@
 """Options and fixtures every test may use. Folders of real data are given by option and skipped loudly without."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 import hicra_cli.embedded
+
+# Before torch loads OpenMP: idle threads sleep instead of spinning. Beside another busy process spinning made the
+# same work 5 to 12 times slower on two cores. The command line does the same (hicra_cli/app.py).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def pytest_addoption(parser):
