@@ -22,6 +22,8 @@ from hicra_cli.text.tokens import TokenText, token_bytes
 from hicra_cli.text.words import chunk_words, end_of_complete_words, stretches
 
 TokenIds = Sequence[int] | NDArray[np.integer[Any]]
+Place = tuple[int, int, int]
+"""Characters [start, end) and the index of the gram in its gram-set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class TextMatcher:
     def __init__(self, gram_set: GramSet) -> None:
         self.gram_set = gram_set
         self._automaton = Automaton([gram.words for gram in gram_set.grams])
+        self._lengths = [len(gram.words) for gram in gram_set.grams]
         self._steps = _Steps(self._automaton.vocabulary)
 
     def occurrences(self, text: str, *, truncated: bool = False) -> list[TextOccurrence]:
@@ -57,28 +60,37 @@ class TextMatcher:
 
         truncated: the text was cut off, so a gram whose last word could still go on is none.
         """
-        found: list[TextOccurrence] = []
+        return self.described(self.places(text, truncated=truncated))
+
+    def counted(self, text: str, *, truncated: bool = False) -> list[TextOccurrence]:
+        """The longest match from left to right, without overlaps: what semantic entropy counts."""
+        return self.described(longest_from_left(self.places(text, truncated=truncated)))
+
+    def places(self, text: str, *, truncated: bool = False) -> list[Place]:
+        """What `occurrences` describes, as plain (start, end, index of the gram) for who has many."""
+        found: list[Place] = []
         for offset, stretch in stretches(text):
             hits = self._hits(stretch.split())
             if hits:
                 starts = _chunk_starts(stretch)
                 found += [
-                    TextOccurrence(gram, offset + starts[first] + start, offset + starts[last] + end)
-                    for gram, first, start, last, end in hits
+                    (offset + starts[first] + start, offset + starts[last] + end, index)
+                    for first, start, last, end, index in hits
                 ]
         if truncated and found:
             complete = end_of_complete_words(text)
-            found = [occurrence for occurrence in found if occurrence.end < complete]
-        return sorted(found, key=lambda occurrence: (occurrence.start, occurrence.end))
+            found = [place for place in found if place[1] < complete]
+        return sorted(found)
 
-    def counted(self, text: str, *, truncated: bool = False) -> list[TextOccurrence]:
-        """The longest match from left to right, without overlaps: what semantic entropy counts."""
-        return _longest_from_left(self.occurrences(text, truncated=truncated))
+    def described(self, places: Iterable[Place]) -> list[TextOccurrence]:
+        """Each place with its gram."""
+        grams = self.gram_set.grams
+        return [TextOccurrence(grams[index], start, end) for start, end, index in places]
 
-    def _hits(self, chunks: list[str]) -> list[tuple[StrategicGram, int, int, int, int]]:
-        """(gram, first chunk, character in it, last chunk, end in it) of every occurrence in one stretch."""
-        hits: list[tuple[StrategicGram, int, int, int, int]] = []
-        automaton, grams = self._automaton, self.gram_set.grams
+    def _hits(self, chunks: list[str]) -> list[tuple[int, int, int, int, int]]:
+        """(first chunk, character in it, last chunk, end in it, gram) of every occurrence in one stretch."""
+        hits: list[tuple[int, int, int, int, int]] = []
+        step, outputs, lengths = self._automaton.step, self._automaton.outputs, self._lengths
         state = 0
         path: list[tuple[int, int]] = []  # chunk and character of each known word since the last break
         for number, steps in enumerate(map(self._steps.__getitem__, chunks)):
@@ -91,9 +103,9 @@ class TextMatcher:
                     state, path = 0, []
                     continue
                 path.append((number, start))
-                state = automaton.step(state, word)
-                for index in automaton.outputs[state]:
-                    hits.append((grams[index], *path[-len(grams[index].words)], number, end))
+                state = step(state, word)
+                for index in outputs[state]:
+                    hits.append((*path[-lengths[index]], number, end, index))
         return hits
 
 
@@ -112,11 +124,11 @@ class PlanningMatcher:
     def planning_mask(self, token_ids: TokenIds, *, truncated: bool = False) -> NDArray[np.bool_]:
         """(N,) bool: S_i, the tokens with any byte inside an occurrence. truncated: cut off by the length limit."""
         tokens = self._tokens.text_and_offsets(token_ids)
-        planning_mask = np.zeros(len(tokens.byte_ends), dtype=bool)
-        for occurrence in self._in_parts(tokens, truncated=truncated):
-            first, end = tokens.tokens_of(occurrence.start, occurrence.end)
-            planning_mask[first:end] = True
-        return planning_mask & (tokens.byte_ends > tokens.byte_starts)
+        num_tokens = len(tokens.byte_ends)
+        first, end = tokens.tokens_of(*_bounds(self._in_parts(tokens, truncated=truncated)))
+        # Occurrences open at their first token and close behind their last one: what is open anywhere is planning.
+        opened = np.bincount(first, minlength=num_tokens + 1) - np.bincount(end, minlength=num_tokens + 1)
+        return (np.cumsum(opened)[:num_tokens] > 0) & (tokens.byte_ends > tokens.byte_starts)
 
     def planning_masks(
         self, token_ids: Iterable[TokenIds], *, truncated: Iterable[bool] | None = None
@@ -129,12 +141,12 @@ class PlanningMatcher:
     def spans(self, token_ids: TokenIds, *, truncated: bool = False) -> list[Occurrence]:
         """All occurrences, nested and overlapping ones too, by start and then end."""
         tokens = self._tokens.text_and_offsets(token_ids)
-        return _with_tokens(tokens, self._in_parts(tokens, truncated=truncated))
+        return self._described(tokens, self._in_parts(tokens, truncated=truncated))
 
     def counted(self, token_ids: TokenIds, *, truncated: bool = False) -> list[Occurrence]:
         """The longest occurrences from left to right, without overlaps: what semantic entropy counts."""
         tokens = self._tokens.text_and_offsets(token_ids)
-        return _with_tokens(tokens, _longest_from_left(self._in_parts(tokens, truncated=truncated)))
+        return self._described(tokens, longest_from_left(self._in_parts(tokens, truncated=truncated)))
 
     def text_occurrences(self, text: str, *, truncated: bool = False) -> list[TextOccurrence]:
         """`TextMatcher.occurrences`: all occurrences in a text."""
@@ -144,14 +156,29 @@ class PlanningMatcher:
         """`TextMatcher.counted`: the longest occurrences in a text, without overlaps."""
         return self._text.counted(text, truncated=truncated)
 
-    def _in_parts(self, tokens: TokenText, *, truncated: bool) -> list[TextOccurrence]:
+    def _in_parts(self, tokens: TokenText, *, truncated: bool) -> list[Place]:
+        """Places in the whole text; no gram reaches over a special token."""
         parts = tokens.parts()
-        found: list[TextOccurrence] = []
+        found: list[Place] = []
         for number, (start, end) in enumerate(parts, start=1):
             last = number == len(parts)  # only what stands at the very end can be cut off
-            for occurrence in self._text.occurrences(tokens.text[start:end], truncated=truncated and last):
-                found.append(TextOccurrence(occurrence.gram, start + occurrence.start, start + occurrence.end))
+            places = self._text.places(tokens.text[start:end], truncated=truncated and last)
+            found += [(start + place[0], start + place[1], place[2]) for place in places]
         return found
+
+    def _described(self, tokens: TokenText, places: list[Place]) -> list[Occurrence]:
+        first, end = tokens.tokens_of(*_bounds(places))
+        found = zip(self._text.described(places), first.tolist(), end.tolist(), strict=True)
+        return [Occurrence(place.gram, first, end, place.start, place.end) for place, first, end in found]
+
+
+def longest_from_left(places: Iterable[Place]) -> list[Place]:
+    """At each first word the longest gram, then on behind it."""
+    kept: list[Place] = []
+    for place in sorted(places, key=lambda place: (place[0], -place[1])):
+        if not kept or place[0] >= kept[-1][1]:
+            kept.append(place)
+    return kept
 
 
 _Step = tuple[str | None, int, int]
@@ -190,16 +217,6 @@ def _chunk_starts(stretch: str) -> list[int]:
     return starts
 
 
-def _longest_from_left(occurrences: list[TextOccurrence]) -> list[TextOccurrence]:
-    counted: list[TextOccurrence] = []
-    for occurrence in sorted(occurrences, key=lambda occurrence: (occurrence.start, -occurrence.end)):
-        if not counted or occurrence.start >= counted[-1].end:
-            counted.append(occurrence)
-    return counted
-
-
-def _with_tokens(tokens: TokenText, occurrences: list[TextOccurrence]) -> list[Occurrence]:
-    return [
-        Occurrence(found.gram, *tokens.tokens_of(found.start, found.end), found.start, found.end)
-        for found in occurrences
-    ]
+def _bounds(places: list[Place]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    starts_and_ends = np.array([place[:2] for place in places], dtype=np.int64).reshape(-1, 2)
+    return starts_and_ends[:, 0], starts_and_ends[:, 1]

@@ -52,11 +52,13 @@ class TokenText:
         ends = np.searchsorted(self.char_bytes, self.byte_ends, side="left")
         return np.stack([starts, np.maximum(starts, ends)], axis=1)
 
-    def tokens_of(self, start: int, end: int) -> tuple[int, int]:
-        """First token and end of the tokens with bytes among the characters [start, end), which are not empty."""
-        first = np.searchsorted(self.byte_ends, self.char_bytes[start], side="right")
-        stop = np.searchsorted(self.byte_starts, self.char_bytes[end], side="left")
-        return int(first), int(stop)
+    def tokens_of(
+        self, starts: NDArray[np.int64], ends: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First token and end of the tokens with bytes among the characters [start, end), none of which is empty."""
+        first = np.searchsorted(self.byte_ends, self.char_bytes[starts], side="right")
+        end = np.searchsorted(self.byte_starts, self.char_bytes[ends], side="left")
+        return first, end
 
     def parts(self) -> list[tuple[int, int]]:
         """Character spans between special tokens: no gram reaches from one into the next."""

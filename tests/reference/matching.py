@@ -7,7 +7,17 @@ import codecs
 import unicodedata
 from itertools import pairwise
 
-PROSE = ("itemize", "enumerate", "description", "center", "quote", "quotation", "document", "abstract", "proof")
+PROSE: tuple[str, ...] = (
+    "itemize",
+    "enumerate",
+    "description",
+    "center",
+    "quote",
+    "quotation",
+    "document",
+    "abstract",
+    "proof",
+)
 PROSE += ("theorem", "lemma", "solution")
 LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 APOSTROPHES = "'’‘‛ʼ＇"
@@ -73,7 +83,9 @@ def decode_slowly(data):
 def reference_words(text):
     """Runs of (word, start, end) that a gram may cover."""
     left_out = _left_out(text)
-    runs, run, position = [], [], 0
+    runs: list[list[tuple[str, int, int]]] = []
+    run: list[tuple[str, int, int]] = []
+    position = 0
     while position < len(text):
         character = text[position]
         if position in left_out or character in LINE_BREAKS:
@@ -96,7 +108,8 @@ def reference_words(text):
 
 def _read_chunk(chunk):
     """Words as (word, start, end) and None for breaks, one character after the other."""
-    items, position, word_before, emphasis = [], 0, False, False
+    items: list[tuple[str, int, int] | None] = []
+    position, word_before, emphasis = 0, False, False
     while position < len(chunk):
         character = chunk[position]
         if _is_letter(character) or _is_number(character):
@@ -193,7 +206,7 @@ def _is_quote(character):
 
 
 def _between_breaks(pieces):
-    parts = [[]]
+    parts: list[list[int]] = [[]]
     for index, piece in enumerate(pieces):
         if piece is None:
             parts.append([])
