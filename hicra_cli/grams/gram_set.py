@@ -74,7 +74,9 @@ class GramSet:
         if isinstance(source, str) and source.startswith("gram-set:"):
             from hicra_cli.core.registry import Registry
 
-            return cls.load(Registry.open(home).resolve(source).file(FILE_NAME))
+            with Registry.open(home, create=False) as registry:
+                artifact = registry.resolve(source)
+            return cls(tuple(_grams_in(artifact.file(FILE_NAME))), meta={"reference": artifact.ref})
         path = Path(source)
         path = path / FILE_NAME if path.is_dir() else path
         if not path.is_file():

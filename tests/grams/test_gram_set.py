@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from hicra_cli.core.errors import DataError
+from hicra_cli.core.errors import ArtifactError, DataError
 from hicra_cli.core.records import Move, StrategicGram
+from hicra_cli.core.registry import Registry
 from hicra_cli.grams import GramSet
 
 
@@ -78,6 +79,21 @@ def test_bytes_that_are_no_utf8_are_named_with_their_line(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"nothing\.jsonl"):
         GramSet.load(tmp_path / "nothing.jsonl")
+
+
+def test_a_reference_is_looked_up_in_the_registry(tmp_path):
+    gram_set = GramSet.from_phrases(["let me think"])
+    with Registry.open(tmp_path) as registry:
+        draft = registry.begin("gram-set", "mine")
+        gram_set.save(draft.path)
+        draft.publish()
+    loaded = GramSet.load("gram-set:mine", home=tmp_path)
+    assert loaded == gram_set
+    assert loaded.meta == {"reference": "gram-set:mine@v1"}
+    with pytest.raises(ArtifactError, match="other"):
+        GramSet.load("gram-set:other", home=tmp_path)
+    with pytest.raises(ArtifactError):
+        GramSet.load("gram-set:mine", home=tmp_path / "nowhere")
 
 
 def test_fields_of_other_readers_are_passed_over(tmp_path):
