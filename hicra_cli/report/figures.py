@@ -101,7 +101,7 @@ def _panel(panel: Panel, frame: Frame) -> list[str]:
 
 
 def _value_axis(frame: Frame) -> list[str]:
-    values = ticks(*frame.y_range, target=6 if frame.bottom - frame.top > 150 else 3)
+    values = ticks(*frame.y_range, target=6 if frame.bottom - frame.top > 150 else 4)
     body = []
     for value, label in zip(values, tick_labels(values), strict=True):
         y = frame.y(value)
@@ -154,7 +154,7 @@ def _labels(panel: Panel, frame: Frame) -> list[str]:
         if finite and line.label:
             ends.append((frame.y(finite[-1]), line))
     ends.sort(key=lambda end: end[0])
-    places = spread([y for y, _ in ends], gap=13, low=frame.top, high=frame.bottom)
+    places = spread([y for y, _ in ends], gap=13, low=frame.top, high=frame.bottom - 5)
     return [
         element("text", escape(_short(line.label)), css="label", colour=line.colour, x=frame.right + 8, y=y, dy=".32em")
         for y, (_, line) in zip(places, ends, strict=True)

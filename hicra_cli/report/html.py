@@ -50,6 +50,14 @@ class Change:
     def difference(self) -> float:
         return self.last - self.first
 
+    @property
+    def shown(self) -> tuple[str, str, str]:
+        """First, last and difference with the same number of decimals: three digits of the larger end."""
+        ends = [abs(value) for value in (self.first, self.last) if math.isfinite(value) and value]
+        decimals = min(6, max(0, 2 - math.floor(math.log10(max(ends))))) if ends else 0
+        first, last, difference = (_fixed(value, decimals) for value in (self.first, self.last, self.difference))
+        return first, last, f"+{difference}" if self.difference > 0 else difference
+
 
 def render(diagnosis: Diagnosis, drawings: Mapping[str, str]) -> str:
     """The page. drawings: the figures of `plots(diagnosis)`, by name."""
@@ -139,6 +147,11 @@ def _gram_rows(grams: Sequence[GramUse]) -> dict[str, Any]:
 
 def _percent(value: float, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def _fixed(value: float, decimals: int) -> str:
+    text = f"{value:,.{decimals}f}" if math.isfinite(value) else "–"
+    return text.removeprefix("-") if not text.strip("-0.") else text.replace("-", "−")
 
 
 def _signed(value: float, digits: int = 3) -> str:

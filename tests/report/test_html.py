@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from hicra_cli.report.diagnosis import to_json
-from hicra_cli.report.html import change, render
+from hicra_cli.report.html import Change, change, render
 from hicra_cli.report.plots import plots
 from tests.report.example import example
 
@@ -150,6 +150,14 @@ def test_first_and_last_are_means_over_a_tenth_of_the_run():
     ends = change(run, "reward/accuracy")
     assert ends.first == pytest.approx(sum(values[:4]) / 4)
     assert ends.last == pytest.approx(sum(values[-4:]) / 4)
+
+
+def test_a_change_is_shown_with_the_decimals_of_its_ends():
+    assert Change(4.6875, 3.90625).shown == ("4.69", "3.91", "−0.78")
+    assert Change(38.97, 39.01).shown == ("39.0", "39.0", "+0.0")
+    assert Change(1200.4, 980.0).shown == ("1,200", "980", "−220")
+    assert Change(0.0, 0.0).shown == ("0", "0", "0")
+    assert Change(math.nan, math.nan).shown == ("–", "–", "–")
 
 
 def test_equal_diagnoses_give_equal_bytes():
