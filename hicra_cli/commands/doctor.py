@@ -54,7 +54,11 @@ def doctor(session: Session) -> Report:
     data = {
         "checks": [{"name": each.name, "state": each.state, "found": each.found, "fix": each.fix} for each in checks]
     }
-    failure = RunError(f"{len(bad)} problems: {', '.join(each.name for each in bad)}", fix=bad[0].fix) if bad else None
+    failure = (
+        RunError(f"{len(bad)} of {len(checks)} checks failed: {', '.join(each.name for each in bad)}", fix=bad[0].fix)
+        if bad
+        else None
+    )
     return Report([Table(("", "what", "found", "to do"), rows)], data=data, failure=failure)
 
 

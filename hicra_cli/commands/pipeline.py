@@ -29,7 +29,7 @@ from hicra_cli.core.progress import Progress
 
 if TYPE_CHECKING:
     from hicra_cli.core.registry import Artifact, Registry
-    from hicra_cli.stages.base import Plan, Stage, StageResult
+    from hicra_cli.stages.base import StageResult
 
 _REFERENCE = re.compile(r"\$\{steps\.([A-Za-z0-9_-]+)(?:\.(policy))?\}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -60,12 +60,11 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """What a step would do; `plan` is None where it waits for a step that has not run yet."""
+    """What a step would do: publish `output` or reuse what was `found`; neither where it waits for an earlier step."""
 
     step: Step
-    stage: "Stage"
-    plan: "Plan | None"
-    found: "Artifact | None"
+    output: str | None = None
+    found: "Artifact | None" = None
 
 
 def read_pipeline(name: str) -> Pipeline:
@@ -128,17 +127,17 @@ def plan_pipeline(pipeline: Pipeline, overrides: Sequence[Layer], registry: "Reg
     done: dict[str, Artifact] = {}
     waiting = False
     for step in pipeline.steps:
-        stage = load_stage(step.stage)
         if waiting:
-            yield StepPlan(step, stage, None, None)
+            yield StepPlan(step)
             continue
+        stage = load_stage(step.stage)
         plan = stage.plan(resolve_step(step, overrides, done, registry).config, registry)
         found = registry.find(stage_key(stage, plan))
         if found is None:
             waiting = True
         else:
             done[step.name] = found
-        yield StepPlan(step, stage, plan, found)
+        yield StepPlan(step, f"{stage.kind}:{plan.name}", found)
 
 
 def _check_shape(document: Document) -> None:

@@ -107,9 +107,7 @@ def plan_report(session: Session, pipeline: Pipeline) -> Report:
 def _state(plan: StepPlan) -> str:
     if plan.found is not None:
         return f"reuse {plan.found.ref}"
-    return (
-        "run after the steps before it" if plan.plan is None else f"run and publish {plan.stage.kind}:{plan.plan.name}"
-    )
+    return "run after the steps before it" if plan.output is None else f"run and publish {plan.output}"
 
 
 app = single_app("run", run)

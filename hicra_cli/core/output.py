@@ -227,6 +227,7 @@ class _LineMeter:
         self._label = label
         self._total = total
         self._done = 0
+        self._told = 0
         self._status = ""
         self._started = self._spoken = time.monotonic()
 
@@ -237,12 +238,12 @@ class _LineMeter:
             now = time.monotonic()
             due = now - self._spoken >= LINE_EVERY_S
             if due:
-                self._spoken = now
+                self._spoken, self._told = now, self._done
         if due:
             self._output.note(self._line(now))
 
     def finish(self) -> None:
-        if self._spoken > self._started:
+        if self._spoken > self._started and self._told < self._done:
             self._output.note(self._line(time.monotonic()))
 
     def _line(self, now: float) -> str:

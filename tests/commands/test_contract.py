@@ -78,17 +78,17 @@ def test_the_schema_is_json_and_a_preset_prints_its_file(tmp_path):
     assert shown.stdout == (ROOT / "configs" / "quickstart.yaml").read_text()
 
 
-def test_doctor_says_what_is_there_and_shows_no_key(tmp_path):
-    done = hicra(
-        "doctor", "--json", cwd=tmp_path, check=0, GEMINI_API_KEY="sekret-key-123", HICRA_DATA_DIR=str(tmp_path)
-    )
-    checks = {each["name"]: each for each in document(done)["data"]["checks"]}
-    assert checks["python"]["state"] == "ok"
+def test_doctor_says_what_is_there_and_what_is_wrong_and_shows_no_key(tmp_path):
+    environment = {"GEMINI_API_KEY": "sekret-key-123", "HICRA_DATA_DIR": str(tmp_path / "nowhere")}
+    done = hicra("doctor", "--json", cwd=tmp_path, check=1, **environment)
+    found = document(done)
+    checks = {each["name"]: each for each in found["data"]["checks"]}
+    assert checks["python"]["state"] == checks["torch"]["state"] == checks["home"]["state"] == "ok"
     assert checks["GEMINI_API_KEY"]["found"] == "set"
+    assert checks["benchmarks"]["state"] == "bad"
+    assert found["error"]["what"] == f"1 of {len(checks)} checks failed: benchmarks"
     assert "sekret" not in done.stdout + done.stderr
     assert list(tmp_path.iterdir()) == []
-    broken = hicra("doctor", "--data-dir", "nowhere", cwd=tmp_path, check=1)
-    assert "benchmarks" in broken.stderr
 
 
 def test_a_reader_that_leaves_is_no_error(tmp_path):
