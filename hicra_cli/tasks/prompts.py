@@ -1,4 +1,4 @@
-"""From a prompt to token ids: system message, question, instruction, chat template."""
+"""From a prompt to the token ids a policy is given: instruction, system message, chat template."""
 
 from typing import Any
 
@@ -10,35 +10,70 @@ from hicra_cli.core.errors import ConfigError
 from hicra_cli.core.records import Prompt
 
 
-def render(prompt: Prompt, tokenizer: Any, task: TaskConfig) -> NDArray[np.int32]:
-    """(P,) int32 ids of the prompt as the model reads it, ready for its answer.
+def render(prompt: Prompt, tokenizer: Any, task: TaskConfig, *, instruct: bool | None = None) -> NDArray[np.int32]:
+    """(P,) token ids of the templated prompt, ready for a response to follow.
 
-    With a chat template (and `task.chat_template`) the template decides the special tokens; without one the text is
-    encoded as it is. The instruction belongs to maths; countdown says its rule in the question. Raises ConfigError
-    where the template refuses the messages or options.
+    With a chat template: system message where configured, the user's turn, and the opening of the model's turn. Without
+    one (or with `chat_template: false`) the same parts as plain paragraphs after the tokenizer's begin-of-text token.
+    instruct: add `task.instruction`; by default for maths, not for countdown, whose problems say what to do. Raises
+    ConfigError where the template refuses its options or the result is empty.
     """
-    text = user_text(prompt, task)
-    if not task.chat_template or getattr(tokenizer, "chat_template", None) is None:
-        plain = text if task.system_prompt is None else f"{task.system_prompt}\n\n{text}"
-        return np.asarray(tokenizer.encode(plain), dtype=np.int32)
-    messages = [{"role": "user", "content": text}]
-    if task.system_prompt is not None:
-        messages.insert(0, {"role": "system", "content": task.system_prompt})
-    try:
-        ids = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=False, **task.template_options
-        )
-    except Exception as error:  # a template is a program of the model's authors and may raise anything
+    text = user_text(prompt, task, instruct=instruct)
+    if uses_template(tokenizer, task):
+        ids = tokenizer(_templated(text, tokenizer, task), add_special_tokens=False)["input_ids"]
+    else:
+        parts = [task.system_prompt, text] if task.system_prompt else [text]
+        ids = _with_begin("\n\n".join(parts) + "\n", tokenizer)
+    if not ids:
         raise ConfigError(
-            f"the chat template refused the prompt: {error}",
-            where="task",
-            fix="Check task.system_prompt and task.template_options, or set task.chat_template to false",
-        ) from error
+            f"prompt {prompt.id!r} has no tokens", fix="Check the problem's text and the tokenizer's chat template"
+        )
     return np.asarray(ids, dtype=np.int32)
 
 
-def user_text(prompt: Prompt, task: TaskConfig) -> str:
-    """What the user asks: the question, for maths followed by the instruction."""
-    if task.kind == "countdown" or not task.instruction:
-        return prompt.text
-    return f"{prompt.text}\n\n{task.instruction}"
+def user_text(prompt: Prompt, task: TaskConfig, *, instruct: bool | None = None) -> str:
+    """What the user's turn says: the question, and for maths the instruction after it."""
+    wanted = task.kind == "maths" if instruct is None else instruct
+    return f"{prompt.text}\n{task.instruction}" if wanted and task.instruction else prompt.text
+
+
+def uses_template(tokenizer: Any, task: TaskConfig) -> bool:
+    """Whether `render` goes through a chat template."""
+    return task.chat_template and getattr(tokenizer, "chat_template", None) is not None
+
+
+def template_text(tokenizer: Any, task: TaskConfig) -> str:
+    """What shapes prompts besides the question, as one string: its hash tells evaluations with other prompts apart."""
+    template = tokenizer.chat_template if uses_template(tokenizer, task) else ""
+    options = sorted(task.template_options.items())
+    return repr((template, options, task.system_prompt, task.instruction))
+
+
+def _templated(text: str, tokenizer: Any, task: TaskConfig) -> str:
+    from jinja2.exceptions import TemplateError
+
+    messages = [{"role": "system", "content": task.system_prompt}] if task.system_prompt else []
+    messages.append({"role": "user", "content": text})
+    try:
+        result = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, **task.template_options
+        )
+    except (TemplateError, TypeError, ValueError, KeyError) as error:
+        raise ConfigError(
+            f"the tokenizer's chat template refuses this prompt: {str(error)[:200]}",
+            where="task.template_options" if task.template_options else "task.system_prompt",
+            fix="Change it, or set task.chat_template to false",
+        ) from error
+    if not isinstance(result, str):
+        raise ConfigError(
+            "the chat template with these options gives no text", where="task.template_options", fix="Remove them"
+        )
+    return result
+
+
+def _with_begin(text: str, tokenizer: Any) -> list[int]:
+    """The text's ids, begun as the model's training data were where the tokenizer knows how, never ended."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    begin = tokenizer.bos_token_id
+    adds_begin = begin is not None and tokenizer("", add_special_tokens=True)["input_ids"][:1] == [begin]
+    return [begin, *ids] if adds_begin and ids else ids
