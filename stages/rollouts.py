@@ -6,14 +6,16 @@ Sampling is kept in chunks, so that a killed run goes on where it was; a rollout
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hicra_cli.config.collect import CollectConfig
 from hicra_cli.config.root import HicraConfig
-from hicra_cli.core.errors import ArtifactError, DataError, RunError
+from hicra_cli.core.errors import ArtifactError, DataError
 from hicra_cli.core.records import Outcome, Prompt
 from hicra_cli.core.registry import Artifact, Registry
 from hicra_cli.grams.rollout_file import FILE_NAME, RolloutRow, read_rollouts, row_of, write_rollouts
@@ -169,34 +171,43 @@ def _sample_policy(space: Workspace, task: Task, prompts: Sequence[Prompt], role
     if not missing:
         return
     from hicra_cli.engine.base import Draws, Request
-    from hicra_cli.engine.factory import build_engine, resolve_device, resolve_dtype, set_threads
-    from hicra_cli.engine.policy import load_policy
     from hicra_cli.tasks.prompts import render
 
     config, policy = space.config, space.plan.inputs[role]
-    set_threads(config)
-    device = resolve_device(config)
-    loaded = load_policy(policy.path, dtype=resolve_dtype(config, device), device=device)
-    samples = tuple(range(config.collect.samples))
-    sampling, draws = config.collect.sampling, Draws(config.seed, "collect")
-    total = sum(len(prompts[at * PROMPTS_PER_CHUNK : (at + 1) * PROMPTS_PER_CHUNK]) for at in missing) * len(samples)
-    with (
-        build_engine(config, loaded, sampling=sampling) as engine,
-        space.progress.phase(f"sample {policy.ref}", total) as advance,
-    ):
-        for at in missing:
-            chunk = prompts[at * PROMPTS_PER_CHUNK : (at + 1) * PROMPTS_PER_CHUNK]
-            requests = [Request(each, render(each, loaded.tokenizer, config.task), samples) for each in chunk]
-            rollouts = engine.generate(requests, sampling, draws, on_rollout=lambda _: advance())
-            verdicts = task.verdicts(rollouts)
-            if len(verdicts) != len(rollouts):
-                raise RunError(f"{len(rollouts)} rollouts got {len(verdicts)} verdicts")
+    sampling, samples = config.collect.sampling, tuple(range(config.collect.samples))
+    with ExitStack() as stack:
+        tokenizer, build = _loaded(config, policy.path)
+        requests = [Request(each, render(each, tokenizer, config.task), samples) for each in prompts]
+        engine = stack.enter_context(build(longest_prompt=max(len(each.token_ids) for each in requests)))
+        chunks = {at: requests[at * PROMPTS_PER_CHUNK : (at + 1) * PROMPTS_PER_CHUNK] for at in missing}
+        total = sum(map(len, chunks.values())) * len(samples)
+        advance = stack.enter_context(space.progress.phase(f"sample {policy.ref}", total))
+        for at, chunk in chunks.items():
+            draws = Draws(config.seed, "collect")
+            rollouts = engine.generate(chunk, sampling, draws, on_rollout=lambda _: advance())
+            graded = zip(rollouts, task.verdicts(rollouts), strict=True)
             unfinished = parts[at].with_suffix(".unfinished")
-            graded = zip(rollouts, verdicts, strict=True)
             write_rollouts(
                 unfinished, (row_of(each, verdict, policy=policy.ref, step=step) for each, verdict in graded)
             )
             os.replace(unfinished, parts[at])
+
+
+def _loaded(config: HicraConfig, path: Path) -> tuple[Any, Callable[..., AbstractContextManager[Any]]]:
+    """The policy's tokenizer, and what builds the engine around it; vLLM reads the weights itself."""
+    from hicra_cli.engine.factory import build_engine, resolve_device, resolve_dtype, set_threads
+    from hicra_cli.engine.policy import load_policy
+
+    set_threads(config)
+    if config.engine.name == "vllm":
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(path), partial(
+            build_engine, config, path, sampling=config.collect.sampling
+        )
+    device = resolve_device(config)
+    loaded = load_policy(path, dtype=resolve_dtype(config, device), device=device)
+    return loaded.tokenizer, partial(build_engine, config, loaded, sampling=config.collect.sampling)
 
 
 def _drop_parts(folder: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from hicra_cli.config.train import TrainConfig
 from hicra_cli.engine.base import Draws, Request
-from hicra_cli.metrics.intervals import question_interval
+from hicra_cli.metrics.intervals import accuracy_interval
 
 from .tools import StepTools
 
@@ -18,7 +18,7 @@ def evaluate(step: int, tools: StepTools, config: TrainConfig) -> dict[str, Any]
     requests = [Request(prompt, tools.render(prompt), samples) for prompt in prompts]
     rollouts = tools.engine.generate(requests, config.sampling, Draws(tools.seed, "eval", step))
     rewards = np.array([verdict.reward for verdict in tools.task.verdicts(rollouts)]).reshape(len(prompts), -1)
-    interval = question_interval(rewards)
+    interval = accuracy_interval(rewards)
     return {
         "eval/accuracy": interval.mean,
         "eval/low": interval.low,

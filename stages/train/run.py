@@ -32,6 +32,7 @@ from .store import append_policy, append_step, read_policies, read_steps, rewind
 from .tools import StepTools
 
 CHECKPOINTS = "checkpoints"
+SLOW_FOR_NANO = 1e-5
 
 
 def run(config: HicraConfig, registry: Registry, progress: Progress) -> Artifact:
@@ -77,6 +78,11 @@ def work(workspace: Workspace) -> Work:
     folder = workspace.folder
     grams = workspace.plan.inputs.get("gram_set")
     gram_set = None if grams is None else GramSet.load(grams_file(grams))
+    if workspace.plan.inputs["policy"].ref == "nano" and workspace.config.train.lr < SLOW_FOR_NANO:
+        workspace.progress.note(
+            f"train.lr {workspace.config.train.lr:g} suits models of billions of parameters; the built-in nano hardly "
+            "moves with it: `-c quickstart` has settings that train it"
+        )
     with stop_signal() as stop, ExitStack() as stack:
         state, tools, source = build_run(
             workspace.config, workspace.plan.inputs["policy"].path, gram_set, workspace.progress, stack
