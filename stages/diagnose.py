@@ -17,7 +17,7 @@ from hicra_cli.core.progress import Progress
 from hicra_cli.core.registry import Artifact, Registry
 from hicra_cli.embedded import grams_path, policy_path
 from hicra_cli.grams.gram_set import FILE_NAME, GramSet
-from hicra_cli.report.diagnosis import Diagnosis, GramSetFacts, LineageLine, Run, to_json
+from hicra_cli.report.diagnosis import Diagnosis, GramSetFacts, LineageLine, to_json
 from hicra_cli.report.evaluations import evaluation_rows
 from hicra_cli.report.html import change, render
 from hicra_cli.report.notes import notes
@@ -32,6 +32,13 @@ from .base import External, Input, Plan, Stage, Work, Workspace, execute
 
 SECTIONS = ("seed", "device", "task", "engine", "train")
 UNTOLD = frozenset(("train.name",))
+SUMMARISED = (
+    "reward/accuracy",
+    "response/length_mean_tokens",
+    "hicra/planning_fraction",
+    "hicra/semantic_entropy_rarefied_nats",
+    "policy/token_entropy_nats",
+)
 EMBEDDED_GRAMS = "grams:embedded"
 
 
@@ -272,25 +279,15 @@ def _write(diagnosis: Diagnosis, folder: Path) -> None:
 
 
 def _summary(diagnosis: Diagnosis) -> dict[str, Any]:
-    shown = {
-        "accuracy": "reward/accuracy",
-        "length": "response/length_mean_tokens",
-        "planning_fraction": "hicra/planning_fraction",
-        "semantic_entropy_rarefied_nats": "hicra/semantic_entropy_rarefied_nats",
-        "token_entropy_nats": "policy/token_entropy_nats",
-    }
+    """Both ends of each run's main curves, None where nothing was measured."""
     figures: dict[str, Any] = {}
-    for run_ in diagnosis.runs:
-        for name, series in shown.items():
-            figures[f"{run_.label}/{name}"] = _ends(run_, series)
-    failed = sum(not check.passed for run_ in diagnosis.runs for check in run_.checks)
-    return {"runs": [run_.ref for run_ in diagnosis.runs], "failed_checks": failed, **figures}
-
-
-def _ends(run_: Run, series: str) -> list[float | None]:
-    """[first, last], None where nothing was measured."""
-    ends = change(run_, series)
-    return [value if math.isfinite(value) else None for value in (ends.first, ends.last)]
+    for each in diagnosis.runs:
+        for series in SUMMARISED:
+            ends = change(each, series)
+            for place, value in (("first", ends.first), ("last", ends.last)):
+                figures[f"{each.label}/{place}/{series}"] = value if math.isfinite(value) else None
+    failed = sum(not check.passed for each in diagnosis.runs for check in each.checks)
+    return {"runs": [each.ref for each in diagnosis.runs], "failed_checks": failed, **figures}
 
 
 STAGE = Stage("diagnose", kind="diagnosis", code_version="1", plan=plan, work=work)

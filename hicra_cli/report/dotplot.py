@@ -9,8 +9,9 @@ from html import escape
 from hicra_cli.report.scale import tick_labels, ticks, value_range
 from hicra_cli.report.svg import Frame, coordinate, element, svg_document
 
-WIDTH = 640
+WIDTH = 440
 ROW = 24
+MAX_LABEL = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ def interval_figure(rows: Sequence[Interval], *, name: str, title: str) -> str:
     groups = [(group, list(each)) for group, each in itertools.groupby(rows, key=lambda row: row.group)]
     height = 16 + ROW * (len(rows) + len(groups)) + 26
     low, high = value_range([value for row in rows for value in (row.value, row.low, row.high)])
-    frame = Frame(196, 8, WIDTH - 148, height - 26, x_range=(max(0.0, low), min(1.0, high)), y_range=(0.0, 1.0))
+    left = 26 + 6.1 * max((min(len(row.label), MAX_LABEL) for row in rows), default=0)
+    frame = Frame(left, 8, WIDTH - 138, height - 26, x_range=(max(0.0, low), min(1.0, high)), y_range=(0.0, 1.0))
     body, y = _axis(frame), 8.0
     for group, members in groups:
         y += ROW
@@ -43,7 +45,7 @@ def interval_figure(rows: Sequence[Interval], *, name: str, title: str) -> str:
 
 
 def _axis(frame: Frame) -> list[str]:
-    values = ticks(100 * frame.x_range[0], 100 * frame.x_range[1], target=5)
+    values = ticks(100 * frame.x_range[0], 100 * frame.x_range[1], target=4)
     body = []
     for value, label in zip(values, tick_labels(values), strict=True):
         x = frame.x(value / 100)
@@ -55,7 +57,7 @@ def _axis(frame: Frame) -> list[str]:
 
 
 def _row(row: Interval, y: float, frame: Frame) -> list[str]:
-    shown = row.label if len(row.label) <= 30 else row.label[:29] + "…"
+    shown = row.label if len(row.label) <= MAX_LABEL else row.label[: MAX_LABEL - 1] + "…"
     body = [element("text", escape(shown), css="label ink", x=frame.left - 14, y=y, dy=".32em", text_anchor="end")]
     if math.isfinite(row.low) and math.isfinite(row.high):
         left, right = (frame.x(min(max(bound, frame.x_range[0]), frame.x_range[1])) for bound in (row.low, row.high))

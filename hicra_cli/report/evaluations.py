@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hicra_cli.core.artifact import Artifact
 from hicra_cli.core.errors import ArtifactError
+from hicra_cli.core.records import FinishReason
 from hicra_cli.metrics.intervals import accuracy_interval, paired_interval
 from hicra_cli.metrics.passk import mean_pass_at_k
 from hicra_cli.report.diagnosis import EvaluationRow
@@ -70,8 +71,9 @@ def _read(evaluation: Artifact) -> dict[str, _Bench]:
 def _add(benches: dict[str, _Bench], sample: Mapping[str, Any]) -> None:
     bench = benches.setdefault(str(sample["bench"]), _Bench())
     bench.rewards.setdefault(str(sample["question"]), []).append(float(sample["reward"]))
-    bench.tokens.append(int(sample["num_tokens"]))
-    bench.cut += sample["finish_reason"] == "length"
+    if sample["finish_reason"] in (FinishReason.STOP, FinishReason.LENGTH):  # else the question was never asked
+        bench.tokens.append(int(sample["num_tokens"]))
+        bench.cut += sample["finish_reason"] == FinishReason.LENGTH
 
 
 def _row(name: str, bench: _Bench, evaluation: Artifact, policy: str, run: str) -> EvaluationRow:
@@ -90,8 +92,8 @@ def _row(name: str, bench: _Bench, evaluation: Artifact, policy: str, run: str) 
         low=interval.low,
         high=interval.high,
         pass_at_k={str(k): mean_pass_at_k(counts, solved, k) for k in _powers_of_two(min(counts))},
-        truncated_fraction=bench.cut / len(bench.tokens),
-        mean_tokens=math.fsum(bench.tokens) / len(bench.tokens),
+        truncated_fraction=bench.cut / len(bench.tokens) if bench.tokens else math.nan,
+        mean_tokens=math.fsum(bench.tokens) / len(bench.tokens) if bench.tokens else math.nan,
     )
 
 

@@ -49,6 +49,15 @@ def test_differences_are_paired_over_common_questions(registry):
     assert second.run == "grpo"
 
 
+def test_a_question_that_was_never_asked_is_wrong_but_has_no_length(registry):
+    draft = registry.begin("evaluation", "a")
+    row = {"bench": "amc23", "sample": 0, "num_tokens": 8, "reward": 1.0, "finish_reason": "stop", "question": "p"}
+    unasked = {**row, "question": "q", "num_tokens": 0, "reward": 0.0, "finish_reason": "none"}
+    (draft.path / "samples.jsonl").write_text(f"{json.dumps(row)}\n{json.dumps(unasked)}\n")
+    (found,) = evaluation_rows([(draft.publish(), "nano", "")])
+    assert (found.average, found.mean_tokens, found.truncated_fraction) == (0.5, 8.0, 0.0)
+
+
 def test_benchmarks_stand_together_in_the_order_they_came(registry):
     one = publish(registry, "a", {"p": [1]}, bench="math500")
     two = publish(registry, "b", {"p": [1]}, bench="aime24")

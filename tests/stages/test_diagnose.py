@@ -47,7 +47,7 @@ def config(**diagnose) -> HicraConfig:
     return HicraConfig.model_validate({"diagnose": diagnose})
 
 
-def diagnosis_of(artifact) -> dict:
+def diagnosis_of(artifact):
     return json.loads(artifact.file("diagnosis.json").read_text())
 
 
@@ -89,7 +89,9 @@ def test_everything_a_reader_takes_away_is_published(registry):
     assert {role for _, role in registry.inputs(artifact)} == {"training-1", "gram_set"}
     table = list(csv.DictReader(io.StringIO(artifact.file("tables/steps.csv").read_text())))
     assert [row["step"] for row in table] == ["1", "2"]
-    assert artifact.summary["hicra/accuracy"] == [0.5, 1.0]
+    ends = [artifact.summary[f"hicra/{place}/reward/accuracy"] for place in ("first", "last")]
+    assert ends == [0.5, 1.0]
+    assert artifact.summary["hicra/last/hicra/semantic_entropy_rarefied_nats"] is None
 
 
 def test_equal_inputs_give_equal_bytes_in_any_home(tmp_path):
@@ -181,6 +183,44 @@ def test_another_gram_set_is_counted_and_said(registry):
     assert found["runs"][0]["series"]["hicra/gram_occurrences"] == [1.0, 1.0]
     assert any("trained with another gram-set; its tokenizer cannot be reached" in note for note in found["notes"])
     assert [check["name"] for check in found["runs"][0]["checks"]] == ["reward/accuracy"]
+
+
+def publish_evaluation(registry, name, policy, rewards):
+    draft = registry.begin("evaluation", name)
+    rows = [
+        {
+            "bench": "countdown",
+            "question": f"q{n}",
+            "sample": 0,
+            "reward": each,
+            "num_tokens": 5,
+            "finish_reason": "stop",
+        }
+        for n, each in enumerate(rewards)
+    ]
+    (draft.path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if isinstance(policy, str):
+        return draft.publish(summary={"external_inputs": {"policy": {"ref": policy, "digest": f"digest of {policy}"}}})
+    return draft.publish(inputs=[(policy, "policy")])
+
+
+def test_evaluations_of_the_shown_runs_are_found_and_set_before_against_after(registry):
+    draft = registry.begin("policy", "hicra")
+    (draft.path / "config.json").write_text("{}")
+    trained = draft.publish()
+    start = {"policy": {"ref": "nano", "digest": "digest of nano"}}
+    publish_training(registry, "hicra", STEPS, inputs=[(trained, "step-2")], external=start)
+    publish_evaluation(registry, "before", "nano", [0, 0, 1, 0])
+    publish_evaluation(registry, "other", "a stranger", [1, 1, 1, 1])
+    publish_evaluation(registry, "after", trained, [1, 0, 1, 1])
+    rows = diagnosis_of(run(config(), registry, SilentProgress()))["evaluations"]
+    assert [(row["policy"], row["run"], row["average"]) for row in rows] == [
+        ("nano", "", 0.25),
+        ("policy:hicra@v1", "hicra", 0.75),
+    ]
+    assert rows[1]["difference"] == 0.5
+    named = diagnosis_of(run(config(evaluations=["evaluation:other"]), registry, SilentProgress()))["evaluations"]
+    assert [row["policy"] for row in named] == ["a stranger"]
 
 
 def test_without_a_training_there_is_a_remedy(registry):
