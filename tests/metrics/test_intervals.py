@@ -1,3 +1,5 @@
+"""Intervals clustered by question, against tables and hand-computed values."""
+
 import math
 
 import numpy as np
@@ -5,49 +7,97 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hicra_cli.metrics.intervals import paired_interval, question_interval, t_quantile
+from hicra_cli.metrics.intervals import accuracy_interval, paired_interval, question_interval, student_t
 
 
 @pytest.mark.parametrize(
     ("degrees", "quantile"),
-    # printed tables of Student's t, two-sided 95 %
-    [(1, 12.7062), (2, 4.3027), (3, 3.1824), (10, 2.2281), (29, 2.0452), (30, 2.0423), (511, 1.9646), (10000, 1.9602)],
+    [
+        (1, 12.706),
+        (2, 4.303),
+        (3, 3.182),
+        (4, 2.776),
+        (10, 2.228),
+        (29, 2.045),
+        (30, 2.042),
+        (120, 1.980),
+        (5000, 1.960),
+    ],
 )
-def test_quantiles_of_students_t_equal_the_printed_tables(degrees, quantile):
-    assert t_quantile(degrees) == pytest.approx(quantile, abs=6e-5)
+def test_students_quantiles_are_those_of_the_tables(degrees, quantile):
+    assert student_t(degrees) == pytest.approx(quantile, abs=5e-4)
 
 
-def test_the_interval_is_over_questions_not_over_samples():
-    # means 0.5, 1, 0, 0.5: mean 0.5, unbiased variance (0 + .25 + .25 + 0) / 3 = 1/6,
-    # half width 3.18245 * sqrt(1/6) / 2 = 0.64961 -> clipped to [0, 1]
-    interval = question_interval([[1, 0], [1, 1], [0, 0], [0, 1]])
-    assert (interval.mean, interval.low, interval.high, interval.questions) == (0.5, 0.0, 1.0, 4)
-    # eight questions with means 0.5, 1, 0, 0.5 twice: variance 1/7, half 2.36462 * sqrt(1/7) / sqrt(8) = 0.31598
-    interval = question_interval([[1, 0], [1, 1], [0, 0], [0, 1]] * 2)
-    assert (interval.low, interval.high) == pytest.approx((0.18402, 0.81598), abs=1e-5)
+def test_the_interval_counts_questions_not_samples():
+    # question means 1, 0.5, 0: mean 0.5, s = 0.5, t(2) = 4.3027, reach 4.3027 * 0.5 / sqrt(3) = 1.24207
+    interval = question_interval(np.array([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]]))
+    assert interval.mean == 0.5
+    assert interval.low == pytest.approx(0.5 - 1.24207, abs=1e-4)
+    assert interval.high == pytest.approx(0.5 + 1.24207, abs=1e-4)
+    assert interval.num_questions == 3
 
 
-def test_a_single_question_has_no_interval():
-    interval = question_interval([[1, 0]])
+def test_repeating_every_sample_does_not_narrow_it():
+    rewards = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [0.0, 1.0]])
+    assert question_interval(np.tile(rewards, 16)) == question_interval(rewards)
+
+
+@given(st.lists(st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=5), min_size=2, max_size=8), st.randoms())
+def test_the_order_of_questions_changes_nothing(rewards, random):
+    shuffled = rewards[:]
+    random.shuffle(shuffled)
+    one = question_interval([np.array(each) for each in rewards])
+    other = question_interval([np.array(each) for each in shuffled])
+    assert other.mean == one.mean
+    assert other.low == pytest.approx(one.low, abs=1e-12)
+
+
+def test_one_question_has_no_interval():
+    interval = question_interval(np.array([[1.0, 0.0]]))
     assert interval.mean == 0.5
     assert math.isnan(interval.low)
     assert math.isnan(interval.high)
 
 
-def test_paired_differences_use_the_pairing():
-    # second - first: 0.5, 0.5, 0.5 -> mean 0.5 and no spread, however different the questions are
-    interval = paired_interval([[0.0], [0.5], [0.25]], [[0.5], [1.0], [0.75]])
-    assert (interval.mean, interval.low, interval.high) == (0.5, 0.5, 0.5)
+@pytest.mark.parametrize("rewards", [[], [np.array([1.0]), np.array([])]])
+def test_missing_samples_are_refused(rewards):
+    with pytest.raises(ValueError, match="at least one"):
+        question_interval(rewards)
 
 
-def test_different_questions_cannot_be_paired():
-    with pytest.raises(ValueError, match="3 and 2 questions"):
-        paired_interval([[0], [1], [1]], [[0], [1]])
+def test_nothing_solved_is_not_certainly_nothing():
+    # Clopper and Pearson at 0 of 30: 1 - 0.025^(1/30) = 0.11570
+    nothing = accuracy_interval(np.zeros((30, 32)))
+    assert (nothing.mean, nothing.low) == (0.0, 0.0)
+    assert nothing.high == pytest.approx(0.11570, abs=1e-5)
+    everything = accuracy_interval(np.ones((30, 1)))
+    assert (everything.mean, everything.high) == (1.0, 1.0)
+    assert everything.low == pytest.approx(1 - 0.11570, abs=1e-5)
 
 
-@given(st.integers(2, 6), st.integers(1, 5), st.integers(0, 2**30))
-def test_the_order_of_rows_changes_nothing(questions, samples, seed):
-    generator = np.random.default_rng(seed)
-    rewards = generator.integers(2, size=(questions, samples)).astype(float)
-    first, second = question_interval(rewards), question_interval(rewards[generator.permutation(questions)])
-    assert (first.mean, first.low, first.high) == pytest.approx((second.mean, second.low, second.high))
+def test_between_the_ends_accuracy_is_the_plain_interval():
+    rewards = np.array([[1.0], [0.0], [1.0]])
+    assert accuracy_interval(rewards) == question_interval(rewards)
+
+
+def test_a_paired_difference_needs_only_common_questions_and_loses_their_difficulty():
+    before = {"easy": np.array([1.0, 1.0]), "hard": np.array([0.0, 0.0]), "new": np.array([1.0, 1.0])}
+    after = {"easy": np.array([1.0]), "hard": np.array([1.0]), "other": np.array([0.0])}
+    # differences 0 and 1: mean 0.5, s = 0.70711, t(1) = 12.7062, reach 12.7062 * 0.70711 / sqrt(2) = 6.3531
+    interval = paired_interval(after, before)
+    assert interval is not None
+    assert interval.mean == 0.5
+    assert interval.high - interval.mean == pytest.approx(6.3531, abs=1e-3)
+    assert paired_interval(after, {"x": np.array([1.0])}) is None
+
+
+def test_the_interval_covers_the_truth_about_95_times_in_100():
+    # 30 questions x 8 samples, difficulties drawn uniformly: 400 evaluations, two standard errors are 2.2 points.
+    generator = np.random.default_rng(0)
+    covered = 0
+    for _ in range(400):
+        difficulty = generator.random(30)
+        rewards = (generator.random((30, 8)) < difficulty[:, None]).astype(float)
+        interval = question_interval(rewards)
+        covered += interval.low <= 0.5 <= interval.high
+    assert 0.92 <= covered / 400 <= 0.98
