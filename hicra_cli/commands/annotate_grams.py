@@ -1,6 +1,6 @@
 """hicra annotate-grams"""
 
-from hicra_cli.commands.options import DryRun, Force, Knob
+from hicra_cli.commands.options import DryRun, Force, Knob, Resume
 from hicra_cli.commands.session import Report, Session
 from hicra_cli.commands.stage import run_stage, single_app
 
@@ -16,7 +16,7 @@ KNOBS = (
 )
 
 
-def annotate_grams(session: Session, dry_run: DryRun = False, force: Force = False) -> Report:
+def annotate_grams(session: Session, dry_run: DryRun = False, force: Force = False, resume: Resume = False) -> Report:
     """Say which candidates are strategic, and which move they make.
 
     Reads candidates:NAME, writes annotations:NAME. `lexicon` works offline; `gemini` asks Google's API and needs
@@ -27,7 +27,7 @@ def annotate_grams(session: Session, dry_run: DryRun = False, force: Force = Fal
       hicra annotate-grams
       hicra annotate-grams --annotator gemini --candidates candidates:default@v2
     """
-    return run_stage(session, dry_run=dry_run, force=force)
+    return run_stage(session, dry_run=dry_run, force=force, resume=resume)
 
 
 app = single_app("annotate-grams", annotate_grams, KNOBS)

@@ -1,6 +1,6 @@
 """hicra collect-grams"""
 
-from hicra_cli.commands.options import COMPUTE_KNOBS, DryRun, Force, Knob
+from hicra_cli.commands.options import COMPUTE_KNOBS, DryRun, Force, Knob, Resume
 from hicra_cli.commands.session import Report, Session
 from hicra_cli.commands.stage import run_stage, single_app
 
@@ -24,7 +24,7 @@ KNOBS = (
 )
 
 
-def collect_grams(session: Session, dry_run: DryRun = False, force: Force = False) -> Report:
+def collect_grams(session: Session, dry_run: DryRun = False, force: Force = False, resume: Resume = False) -> Report:
     """Sample or read solutions and count the n-grams of successful ones.
 
     Reads policies to sample (by default the built-in model), checkpoints of a training, or existing rollouts.
@@ -36,7 +36,7 @@ def collect_grams(session: Session, dry_run: DryRun = False, force: Force = Fals
       hicra collect-grams --training training:hicra --points 5
       hicra collect-grams --rollouts runs.jsonl.gz --field response=text --field gold=answer
     """
-    return run_stage(session, dry_run=dry_run, force=force)
+    return run_stage(session, dry_run=dry_run, force=force, resume=resume)
 
 
 app = single_app("collect-grams", collect_grams, KNOBS)

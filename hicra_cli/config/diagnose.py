@@ -13,7 +13,11 @@ class DiagnoseConfig(Section):
     trainings: list[str] = Field(
         default_factory=list, description="Trainings to show side by side; by default the newest one of each name."
     )
-    evaluations: list[str] = Field(default_factory=list, description="Evaluations shown in the report's table.")
+    evaluations: list[str] = Field(
+        default_factory=list,
+        description="Evaluations shown in the report's table; by default the newest of each name whose policy a shown "
+        "run started from or made.",
+    )
     gram_set: str | None = Field(None, description="Count these grams; by default the first training's own gram-set.")
     window: int = Field(1, ge=1, description="Steps pooled for semantic and conditional entropy.")
     following_words: int = Field(3, ge=1, le=8, description="Conditional entropy: words after a strategic gram.")
