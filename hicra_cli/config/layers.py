@@ -3,12 +3,22 @@
 A layer's faults (unknown keys, malformed values) are collected, not raised, so that a user sees all of them at once.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hicra_cli.config.fields import field_at, is_mapping, is_optional, is_text, item_of, nearest_path, section_of
+from hicra_cli.config.fields import (
+    field_at,
+    is_mapping,
+    is_optional,
+    is_text,
+    item_of,
+    members,
+    nearest_path,
+    section_of,
+)
 from hicra_cli.config.presets import preset_names, preset_path
 from hicra_cli.config.yaml_file import Document, Key, parse_value, read_yaml
 from hicra_cli.core.errors import ConfigError
@@ -38,7 +48,7 @@ class Layer:
         if fault := _unknown(path, origin):
             self.faults.append(fault)
             return
-        self.values[path] = value
+        self.values[path] = _without_tilde(path, value)
         self.origins[path] = origin
 
     def put_text(self, path: str, text: str, origin: str) -> None:
@@ -143,6 +153,16 @@ def _flatten(layer: Layer, document: Document, value: Any, *, key: Key, prefix: 
                 layer.put(f"{path}.{entry}", entry_value, document.where(*inner_key, entry))
         else:
             layer.put(path, inner, document.where(*inner_key))
+
+
+def _without_tilde(path: str, value: Any) -> Any:
+    """`~/data` means the user's folder wherever a path is meant, also in a file, where no shell has replaced it."""
+    found = field_at(path)
+    if found is None or Path not in members(item_of(found.annotation) or found.annotation):
+        return value
+    if isinstance(value, list):
+        return [os.path.expanduser(each) if isinstance(each, str) else each for each in value]
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def _unknown(path: str, origin: str) -> Fault | None:

@@ -51,11 +51,11 @@ def test_an_interrupted_training_says_how_to_go_on_and_goes_on(tmp_path):
     assert os.listdir(staging) == []
 
 
-def test_a_folder_without_a_model_is_refused_before_anything_is_made(tmp_path):
+def test_a_folder_without_a_model_is_refused_and_leaves_no_draft(tmp_path):
     (tmp_path / "empty").mkdir()
-    done = hicra("train", "--policy", "./empty", "--dry-run", "--json", cwd=tmp_path)
+    done = hicra("train", "--policy", "./empty", "--json", cwd=tmp_path)
     assert done.returncode in (2, 3)
     error = document(done)["error"]
     assert "empty" in error["what"] + str(error["where"])
     assert error["fix"]
-    assert os.listdir(tmp_path) == ["empty"]
+    assert not any((tmp_path / ".hicra").glob("staging/*/files/*"))

@@ -60,6 +60,15 @@ def test_text_is_read_the_way_its_field_is_meant():
     assert str(config.data_dir) == "/some/data"
 
 
+def test_a_tilde_is_the_users_folder_where_a_path_is_meant(monkeypatch):
+    monkeypatch.setenv("HOME", "/users/ada")
+    settings = ["home=~/registry", "collect.rollouts=~/a.jsonl,b.jsonl", "train.policy=~/model"]
+    config = load_config(settings=settings, environ={}).config
+    assert str(config.home) == "/users/ada/registry"
+    assert [str(each) for each in config.collect.rollouts] == ["/users/ada/a.jsonl", "b.jsonl"]
+    assert config.train.policy == "~/model"  # a reference, a path or an HF id: left as it is
+
+
 def test_a_dict_field_is_replaced_whole_and_extended_by_entries():
     whole_then_entry = ["task.template_options={a: 1, b: 2}", "task.template_options.b=3"]
     assert load_config(settings=whole_then_entry, environ={}).config.task.template_options == {"a": 1, "b": 3}
