@@ -11,7 +11,7 @@ from hicra_cli.core.filesystem import network_filesystem_warning
 from hicra_cli.core.registry import Registry
 from tests.core.helpers import fill, make, tree
 
-FILES = {"config.json": "{}", "model.safetensors": b"\x00" * 1000, "sub/vocab.txt": "a b c"}
+FILES: dict[str, str | bytes] = {"config.json": "{}", "model.safetensors": b"\x00" * 1000, "sub/vocab.txt": "a b c"}
 
 
 @pytest.fixture
