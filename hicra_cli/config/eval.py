@@ -7,6 +7,13 @@ from hicra_cli.config.sampling import SamplingConfig
 from hicra_cli.config.section import Section
 
 
+class EvalSamplingConfig(SamplingConfig):
+    # A default of its own in the field, not in a factory: setting another field of the section must not change it.
+    temperature: float = Field(
+        0.6, ge=0, le=10, description="Softmax temperature; the paper evaluates at 0.6. 0 decodes greedily."
+    )
+
+
 class EvalConfig(Section):
     name: Name | None = Field(
         None, pattern=NAME_PATTERN, description="Name of the evaluation artifact; by default made of policy and bench."
@@ -26,10 +33,7 @@ class EvalConfig(Section):
     )
     limit: int | None = Field(None, ge=1, description="Only the first so many questions of each benchmark.")
     countdown_questions: int = Field(512, ge=1, description="countdown: number of held-out questions.")
-    sampling: SamplingConfig = Field(
-        default_factory=lambda: SamplingConfig(temperature=0.6),
-        description="How responses are sampled; the paper evaluates at temperature 0.6.",
-    )
+    sampling: EvalSamplingConfig = Field(default_factory=EvalSamplingConfig, description="How responses are sampled.")
     gram_set: str | None = Field(
         None, description="Report the planning share of responses under this gram-set; none by default."
     )

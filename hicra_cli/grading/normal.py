@@ -20,6 +20,7 @@ _SYMBOLS = {
 _SYMBOL_TABLE = str.maketrans(_SYMBOLS)
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ", "0123456789-n")
 _SUPERSCRIPT_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ]+")
+_DEGREE_TEXT = re.compile(r"\\(?:text|mathrm|textrm)\s*\{\s*°\s*([CF]?)\s*\}")
 _ROOT_SIGN = re.compile(r"√\s*(\{|\(|\d+(?:\.\d+)?|[a-zA-Z])")
 
 _LAYOUT = re.compile(
@@ -31,7 +32,8 @@ _FRACTION_DIGITS = re.compile(r"\\frac\s*(?:(\d)\s*(\d)|(\d)\s*(?=\{)|(?<=\\frac
 _FRACTION_SECOND = re.compile(r"(\\frac\{[^{}]*\})\s*(\d|[a-zA-Z])")
 _ROOT_BARE = re.compile(r"\\sqrt\s*(\d|[a-zA-Z])")
 _THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3})((?:\{,\}\d{3})+)(?!\d)")
-_CONJUNCTION = re.compile(r"\\(?:text|mathrm|textrm)\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|,?\s+(?:and|or)\s+")
+_CONJUNCTION = re.compile(r",?\s*\\(?:text|mathrm|textrm)\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|,?\s+(?:and|or)\s+")
+_BRACE_BLANKS = re.compile(r"(?<!\\)\s+(?=[{}])|(?<=[{}])\s+")
 _MATHS_DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 _ONE_SIGN_SCRIPT = re.compile(r"([_^])\{(\w)\}")
 _TEXT_COMMAND = re.compile(
@@ -42,18 +44,19 @@ _TEXT_COMMAND = re.compile(
 def clean(text: str) -> str:
     r"""The same LaTeX without layout: `\left`, thin spaces, `\dfrac`, `$`, a closing full stop, Unicode signs."""
     text = _SUPERSCRIPT_RUN.sub(lambda run: "^{" + run.group().translate(_SUPERSCRIPTS) + "}", text)
+    text = _DEGREE_TEXT.sub(r"°\1", text)
     text = _ROOT_SIGN.sub(_spell_root, text).translate(_SYMBOL_TABLE).strip()
     text = _without_delimiters(text)
-    text = _THOUSANDS.sub(lambda number: number.group().replace("{,}", ""), text)
+    text = _THOUSANDS.sub(lambda number: number.group().replace("{,}", ""), text).replace("{,}", ",")
     text = _LAYOUT.sub("", text)
     text = _SPACING.sub(lambda space: "" if space.group() == r"\!" else " ", text)
+    text = _BRACE_BLANKS.sub("", text).replace("{}", "")
     text = _FRACTION_NAME.sub(r"\\frac", text)
     text = _FRACTION_DIGITS.sub(_brace_fraction, text)
     text = _FRACTION_SECOND.sub(r"\1{\2}", text)
     text = _ROOT_BARE.sub(r"\\sqrt{\1}", text)
     text = text.replace(r"\leq", r"\le").replace(r"\geq", r"\ge").replace(r"\neq", r"\ne")
-    text = _CONJUNCTION.sub(", ", text)
-    text = _without_delimiters(text)
+    text = _without_group(_without_delimiters(_CONJUNCTION.sub(", ", text)))
     return text.rstrip(" .,;") if not text.endswith(r"\.") else text
 
 
@@ -88,6 +91,18 @@ def _without_delimiters(text: str) -> str:
     return text
 
 
+def _without_group(text: str) -> str:
+    """`{Friday}` is Friday, and `{2,3}` a list; the braces of a set are escaped and stay."""
+    if len(text) < 2 or text[0] != "{" or text[-1] != "}" or text.endswith("\\}"):
+        return text
+    depth = 0
+    for position, sign in enumerate(text):
+        depth += (sign == "{") - (sign == "}")
+        if depth == 0 and position < len(text) - 1:
+            return text
+    return text[1:-1].strip()
+
+
 def _brace_fraction(match: re.Match[str]) -> str:
     numerator, denominator, alone = match.group(1), match.group(2), match.group(3)
     if numerator is not None:
@@ -114,11 +129,16 @@ _UNITS = (
     "m/s|km/h|liter|liters|litre|litres|ml|l|gallon|gallons|student|students|people|person|persons|ways|apples|books|"
     "pages|points|times|square cm|cm^2|m^2|ft^2|in^2|cm^3|m^3|ft^3|in^3"
 )
+# In a text command any words are a unit, but for those that change the number or are part of the answer.
+_NO_UNIT = (
+    "thousand|million|billion|trillion|hundred|dozen|pair|percent|and|or|to|than|more|less|least|most|not|no|mod|base"
+)
+_TEXT_UNIT = rf"(?!(?:i|e|j|k|x|n)\b)(?!.*\b(?:{_NO_UNIT})s?\b)[a-zA-Z][a-zA-Z/. ^0-9]{{0,30}}?"
 _UNIT = re.compile(
-    rf"\s*(?:\\(?:text|mathrm|textrm|mbox)\s*\{{\s*(?P<text>{_UNITS})\.?\s*\}}|(?<=[\d\s}}])(?P<bare>{_UNITS}))"
+    rf"\s*(?:\\(?:text|mathrm|textrm|mbox)\s*\{{\s*(?P<text>{_TEXT_UNIT})\.?\s*\}}|(?<=[\d\s}}])(?P<bare>{_UNITS}))"
     r"(?P<power>\^\{?[23]\}?)?$"
 )
-_DEGREES = re.compile(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)$")
+_DEGREES = re.compile(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)\s*(?:[CF]|\\(?:text|mathrm|textrm)\s*\{\s*[CF]\s*\})?$")
 _PERCENT = re.compile(r"\s*(?:\\?%|\\(?:text|mathrm)\s*\{\s*(?:\\?%|percent)\s*\}|\s+percent)$")
 _CURRENCY = re.compile(r"^(-?)\s*(?:\\?\$|\\(?:text|mathrm)\{\s*\\?\$\s*\}|£|€)\s*")
 _PLAIN = re.compile(r"([+-]?)(\d+|\d{1,3}(?:[, ]\d{3})+)?(\.\d*)?")
@@ -159,7 +179,7 @@ def split_unit(cleaned: str) -> tuple[str, str]:
 def _unit_name(match: re.Match[str]) -> str:
     name = match.group("text") or match.group("bare")
     power = (match.group("power") or "").translate(str.maketrans("", "", "{}"))
-    return _SINGULAR.get(name, name) + power
+    return _SINGULAR.get(name, name.removesuffix("s") if len(name) > 3 else name) + power
 
 
 _SINGULAR = {

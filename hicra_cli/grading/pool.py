@@ -173,7 +173,7 @@ class GradingPool:
         pair, worker.pair = worker.pair, None
         if heard:
             worker.unread, reply = b"", json.loads(worker.unread)
-            worker.ready = True
+            worker.ready, self._failed_starts = True, 0
             if pair is not None:
                 found[pair] = _judge(reply)
             return

@@ -224,6 +224,10 @@ def test_wrong_settings_are_refused_before_anything_is_made(tmp_path, settings, 
     assert list(tmp_path.glob("staging/*")) == []
 
 
+def test_another_response_limit_leaves_the_temperature_of_evaluations(tmp_path):
+    assert config(tmp_path).eval.sampling.temperature == HicraConfig().eval.sampling.temperature == 0.6
+
+
 def test_a_benchmark_without_answers_names_file_and_line(tmp_path):
     path = tmp_path / "q.jsonl"
     path.write_text('{"problem": "1 + 1?", "answer": "2"}\n{"problem": "2 + 2?"}\n')
