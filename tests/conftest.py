@@ -42,7 +42,7 @@ def nano_path() -> Path:
 
 
 def _folder(request, option: str) -> Path:
-    folder = request.config.getoption(option)
+    folder: Path | None = request.config.getoption(option)
     if folder is None:
         pytest.skip(f"NOT RUN: needs {option} FOLDER")
     if not folder.is_dir():

@@ -35,7 +35,8 @@ class CollectConfig(Section):
     points: int = Field(5, ge=1, description="How many checkpoints of `training`, spread evenly over the run.")
     rollouts: list[Path] = Field(
         default_factory=list,
-        description="Read existing rollouts (JSONL, .gz or .zst, or a rollouts artifact's Parquet) instead of sampling.",
+        description="Read existing rollouts (JSONL, .gz or .zst, or a rollouts artifact's Parquet) instead of "
+        "sampling.",
     )
     fields: RolloutFields = Field(default_factory=RolloutFields, description="Field names of `rollouts`.")
     num_prompts: int = Field(256, ge=1, description="Training problems to sample.")

@@ -75,7 +75,8 @@ class TrainConfig(Section):
     token_budget: int = Field(
         8192,
         ge=64,
-        description="Tokens (prompt + response, with padding on CPU) per micro-batch; only memory and speed depend on it.",
+        description="Tokens (prompt + response, with padding on CPU) per micro-batch; only memory and speed depend on "
+        "it.",
     )
     head_chunk: int = Field(4096, ge=16, description="Response tokens whose logits exist at once in the fused head.")
     gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory, a third more work.")

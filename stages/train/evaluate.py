@@ -1,5 +1,6 @@
 """The evaluation inside a run: the same held-out problems each time, graded like everything else."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ def evaluate(step: int, tools: StepTools, config: TrainConfig) -> dict[str, Any]
     interval = accuracy_interval(rewards)
     return {
         "eval/accuracy": interval.mean,
-        "eval/low": interval.low,
-        "eval/high": interval.high,
+        "eval/low": None if math.isnan(interval.low) else interval.low,
+        "eval/high": None if math.isnan(interval.high) else interval.high,
         "eval/length_mean_tokens": float(np.mean([len(each.token_ids) for each in rollouts])),
     }

@@ -7,14 +7,14 @@ from hicra_cli.rl.advantages import group_advantages, hicra_advantages, spread
 from tests.reference import rl as reference
 
 
-def close(found, expected, tolerance=1e-6):
+def expect_close(found, expected, tolerance=1e-6):
     torch.testing.assert_close(found, torch.tensor(expected), atol=tolerance, rtol=0)
 
 
 def test_undivided_advantages_are_rewards_minus_the_mean_of_their_group():
     # mean of 1,0,0,0 is 0.25; of 1,1,0,0 it is 0.5
     rewards = torch.tensor([1.0, 0, 0, 0, 1, 1, 0, 0])
-    close(group_advantages(rewards, group_size=4), [0.75, -0.25, -0.25, -0.25, 0.5, 0.5, -0.5, -0.5])
+    expect_close(group_advantages(rewards, group_size=4), [0.75, -0.25, -0.25, -0.25, 0.5, 0.5, -0.5, -0.5])
 
 
 def test_std_scaled_advantages_use_the_unbiased_std():
@@ -22,7 +22,7 @@ def test_std_scaled_advantages_use_the_unbiased_std():
     # 1,1,0,0: std = sqrt(4 * 0.25 / 3) = 0.577350; 0.5 / 0.577351 = 0.866024
     rewards = torch.tensor([1.0, 0, 0, 0, 1, 1, 0, 0])
     expected = [1.499997, -0.499999, -0.499999, -0.499999, 0.866024, 0.866024, -0.866024, -0.866024]
-    close(group_advantages(rewards, group_size=4, scale="std"), expected)
+    expect_close(group_advantages(rewards, group_size=4, scale="std"), expected)
 
 
 def test_a_group_with_equal_rewards_has_exactly_no_advantage_whatever_rounding_does():
@@ -45,22 +45,22 @@ def test_permuting_a_group_permutes_its_advantages_and_both_equal_the_reference(
     found = group_advantages(torch.tensor(rewards), group_size=4, scale=scale)
     permuted = group_advantages(torch.tensor([rewards[each] for each in order]), group_size=4, scale=scale)
     torch.testing.assert_close(permuted, found[list(order)], atol=2e-6, rtol=1e-4)
-    close(found, reference.group_advantages(rewards, 4, scale), tolerance=1e-4)
+    expect_close(found, reference.group_advantages(rewards, 4, scale), tolerance=1e-4)
 
 
 def test_planning_tokens_are_praised_more_and_blamed_less():
     # alpha 0.2: 0.5 + 0.2 * 0.5 = 0.6 and -0.5 + 0.2 * 0.5 = -0.4; the second and fourth token are execution
     advantages = torch.tensor([0.5, 0.5, -0.5, -0.5])
     planning_mask = torch.tensor([True, False, True, False])
-    close(hicra_advantages(advantages, planning_mask, alpha=0.2), [0.6, 0.5, -0.4, -0.5])
+    expect_close(hicra_advantages(advantages, planning_mask, alpha=0.2), [0.6, 0.5, -0.4, -0.5])
 
 
 def test_published_golden_values_of_hicra():
     # +1 -> 1 + 0.2 = 1.2, -1 -> -1 + 0.2 = -0.8
-    close(hicra_advantages(torch.tensor([1.0, -1.0]), torch.tensor([True, True]), alpha=0.2), [1.2, -0.8])
+    expect_close(hicra_advantages(torch.tensor([1.0, -1.0]), torch.tensor([True, True]), alpha=0.2), [1.2, -0.8])
     advantages = torch.tensor([0.5, -0.3, 0.2, -0.1, 0.0])
     planning_mask = torch.tensor([True, False, True, True, True])
-    close(hicra_advantages(advantages, planning_mask, alpha=0.2), [0.6, -0.3, 0.24, -0.08, 0.0])
+    expect_close(hicra_advantages(advantages, planning_mask, alpha=0.2), [0.6, -0.3, 0.24, -0.08, 0.0])
 
 
 def test_alpha_zero_is_plain_grpo_bit_for_bit():
@@ -73,7 +73,7 @@ def test_the_general_form_has_an_alpha_for_praise_and_one_for_blame():
     found = hicra_advantages(
         torch.tensor([1.0, -1.0]), torch.tensor([True, True]), alpha_positive=0.3, alpha_negative=0.1
     )
-    close(found, [1.3, -0.9])
+    expect_close(found, [1.3, -0.9])
 
 
 def test_a_group_gains_alpha_times_its_planning_mass():
@@ -98,7 +98,7 @@ def test_a_mask_of_another_shape_or_type_is_refused():
 
 def test_padded_callers_get_the_same_values_in_their_own_shape():
     advantages, planning_mask = torch.tensor([[0.5, -0.5]]), torch.tensor([[True, True]])
-    close(hicra_advantages(advantages, planning_mask, alpha=0.2), [[0.6, -0.4]])
+    expect_close(hicra_advantages(advantages, planning_mask, alpha=0.2), [[0.6, -0.4]])
 
 
 def test_spread_repeats_each_advantage_over_its_tokens():

@@ -35,7 +35,9 @@ def test_a_restored_run_goes_on_bit_for_bit(tmp_path, kind):
 
     other = tiny_model(kind, seed=5)
     other_optimizer = optimizer_of(other)
-    path, state = latest_checkpoint(tmp_path)
+    found = latest_checkpoint(tmp_path)
+    assert found is not None
+    path, state = found
     assert (state["step"], state["cursor"]) == (1, 7)
     load_checkpoint(path, other, other_optimizer)
     update(other, other_optimizer, 1)

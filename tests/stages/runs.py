@@ -25,7 +25,7 @@ def small_config(home: Path, **train) -> HicraConfig:
     )
 
 
-def comparable_steps(folder: Path) -> list[dict]:
+def comparable_steps(folder: Path) -> list[dict[str, object]]:
     """steps.jsonl without what a clock or the machine decides."""
     lines = (folder / "steps.jsonl").read_text().splitlines()
     return [
