@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from hicra_cli.config.root import HicraConfig
 
@@ -25,7 +26,7 @@ def small_config(home: Path, **train) -> HicraConfig:
     )
 
 
-def comparable_steps(folder: Path) -> list[dict[str, object]]:
+def comparable_steps(folder: Path) -> list[dict[str, Any]]:
     """steps.jsonl without what a clock or the machine decides."""
     lines = (folder / "steps.jsonl").read_text().splitlines()
     return [
