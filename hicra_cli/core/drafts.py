@@ -101,7 +101,29 @@ def take_over(
 
 def list_drafts(home: Path) -> list[DraftInfo]:
     """All drafts with a readable draft.json, newest first. A lock that is held shows in `owner`."""
-    return [info for path in _draft_folders(home) if (info := _read_info(home, path)) is not None]
+    return [info for path in _draft_folders(home) if (info := read_draft(home, path.name)) is not None]
+
+
+def read_draft(home: Path, draft_id: str) -> DraftInfo | None:
+    """What draft.json says, or None where the draft was killed before it was written, or vanished."""
+    folder = home / "staging" / draft_id
+    try:
+        content = json.loads((folder / "draft.json").read_bytes())
+        info = DraftInfo(
+            id=folder.name,
+            kind=check_kind(content["kind"]),
+            name=check_name(content["name"]),
+            key=content["key"],
+            created=str(content["created"]),
+            command=str(content["command"]),
+            path=folder / "files",
+            bytes=size_of_tree(folder / "files"),
+            owner=None,
+        )
+    except (OSError, ValueError, KeyError, TypeError, UsageError):
+        return None
+    lock_path = _lock_path(home, folder.name)
+    return replace(info, owner=owner_pid(lock_path) or -1) if is_held(lock_path) else info
 
 
 def utc_now() -> str:
@@ -141,24 +163,3 @@ def _draft_folders(home: Path) -> Iterator[Path]:
     except FileNotFoundError:
         return
     yield from (home / "staging" / name for name in names if is_id(name))
-
-
-def _read_info(home: Path, folder: Path) -> DraftInfo | None:
-    """What draft.json says, or None where the draft was killed before it was written, or vanished."""
-    try:
-        content = json.loads((folder / "draft.json").read_bytes())
-        info = DraftInfo(
-            id=folder.name,
-            kind=check_kind(content["kind"]),
-            name=check_name(content["name"]),
-            key=content["key"],
-            created=str(content["created"]),
-            command=str(content["command"]),
-            path=folder / "files",
-            bytes=size_of_tree(folder / "files"),
-            owner=None,
-        )
-    except (OSError, ValueError, KeyError, TypeError, UsageError):
-        return None
-    lock_path = _lock_path(home, folder.name)
-    return replace(info, owner=owner_pid(lock_path) or -1) if is_held(lock_path) else info

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from hicra_cli.core.artifact import DraftInfo
-from hicra_cli.core.drafts import list_drafts
+from hicra_cli.core.drafts import read_draft
 from hicra_cli.core.filesystem import size_of_tree
 from hicra_cli.core.locks import OwnerLock, is_held, owner_pid
 from hicra_cli.core.names import is_id
@@ -49,7 +48,6 @@ class _Group:
 
     id: str
     paths: tuple[Path, ...]
-    info: DraftInfo | None
 
     @property
     def bytes(self) -> int:
@@ -76,7 +74,7 @@ def collect_garbage(
 ) -> GcReport:
     """Removes remains; see the module. include_drafts: also drafts that could be resumed, if they are old enough."""
     rules = _Rules(is_published, dry_run, include_drafts, keep_drafts_newer_than)
-    sorted_out: dict[str, list[Remain]] = {"removed": [], "kept": [], "fault": []}
+    sorted_out: dict[str, list[Remain]] = {"removed": [], "kept": [], "fault": [], "gone": []}
     for group in _groups(home, is_published):
         shown, size = str(group.paths[0].relative_to(home)), group.bytes
         verdict, reason = _treat(home, group, rules) if is_id(group.id) else ("kept", "hicra did not make this")
@@ -86,7 +84,6 @@ def collect_garbage(
 
 def _groups(home: Path, is_published: Callable[[str], bool]) -> Iterator[_Group]:
     """What lies in `staging/`, and below `artifacts/` without rows, by id. What is published stays so for ever."""
-    drafts = {info.id: info for info in list_drafts(home)}
     found: dict[str, list[Path]] = {}
     for name in sorted(os.listdir(home / "staging")):
         found.setdefault(name.removesuffix(".lock"), []).append(home / "staging" / name)
@@ -94,36 +91,44 @@ def _groups(home: Path, is_published: Callable[[str], bool]) -> Iterator[_Group]
         if not is_published(folder.name):
             found.setdefault(folder.name, []).append(folder)
     for name, paths in found.items():
-        yield _Group(name, tuple(paths), drafts.get(name))
+        yield _Group(name, tuple(paths))
 
 
 def _treat(home: Path, group: _Group, rules: _Rules) -> tuple[str, str]:
-    """Removes one group where the rules allow it: (removed | kept | fault, the reason)."""
+    """Removes one group where the rules allow it: (removed | kept | fault | gone, the reason)."""
     lock_path = home / "staging" / f"{group.id}.lock"
     try:
         lock = None if rules.dry_run else OwnerLock.acquire(lock_path, patience_s=0.2)
         if is_held(lock_path) if rules.dry_run else lock is None:
             return "kept", f"process {owner_pid(lock_path)} works on it"
         try:
-            # Asked under the lock: who publishes holds it until the rows are there.
-            published = rules.is_published(group.id)
-            reason = None if published else _reason_to_keep(group, rules)
-            if reason is not None:
-                return "kept", reason
-            for path in group.paths if not rules.dry_run else ():
-                if path != lock_path and not (published and path.parent.name != "staging"):
-                    _delete(path)
+            return _treat_owned(home, group, rules)
         finally:
             if lock is not None:
                 lock.release(remove=not (home / "staging" / group.id).exists())
     except OSError as error:
         return "fault", f"{error.strerror}: {error.filename}"
+
+
+def _treat_owned(home: Path, group: _Group, rules: _Rules) -> tuple[str, str]:
+    """As `_treat`, under the lock: who publishes holds it until the rows are there, so what is asked here is final."""
+    published = rules.is_published(group.id)
+    reason = None if published else _reason_to_keep(home, group, rules)
+    if reason is not None:
+        return "kept", reason
+    staged = [path for path in group.paths if path.parent.name == "staging" and path.suffix != ".lock"]
+    doomed = staged if published else [*staged, *(path for path in group.paths if path.parent.name != "staging")]
+    doomed = [path for path in doomed if os.path.lexists(path)]
+    for path in () if rules.dry_run else doomed:
+        _delete(path)
+    if not doomed:
+        return "gone", "its owner removed it meanwhile"
     return "removed", "its publication had ended" if published else "a crash left it"
 
 
-def _reason_to_keep(group: _Group, rules: _Rules) -> str | None:
+def _reason_to_keep(home: Path, group: _Group, rules: _Rules) -> str | None:
     """Why a dead draft stays, or None: with a cache key and files it is work that `--resume` can go on with."""
-    info = group.info
+    info = read_draft(home, group.id)
     placed = sum(_size(path) for path in group.paths if path.parent.name != "staging")
     if info is None or info.key is None or info.bytes + placed == 0:
         return None

@@ -40,6 +40,21 @@ def test_sixteen_processes_that_publish_one_name_leave_no_gap(tmp_path):
     publish_from_many(tmp_path / "home", processes=16, each=25)
 
 
+def test_gc_beside_publishing_processes_takes_nothing_of_theirs(tmp_path):
+    home = tmp_path / "home"
+    with Registry.open(home) as registry:
+        process, rounds = worker(home, "race", "4", "10"), 0
+        while process.poll() is None:
+            report = registry.gc(dry_run=False, include_drafts=True)
+            assert [remain for remain in (*report.removed, *report.faults) if remain.bytes > 32] == []
+            rounds += 1
+        code, out, err = finished(process)
+        assert (code, err) == (0, "")
+        assert sorted(map(int, out.split())) == list(range(1, 41))
+        assert registry.verify() == []
+        assert rounds > 10
+
+
 def test_eight_processes_that_make_a_fresh_registry_at_once_all_succeed(tmp_path):
     for attempt in range(3):
         publish_from_many(tmp_path / f"deep-{attempt}" / "home", processes=8, each=1)
