@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from hicra_cli.core.errors import ArtifactError, UsageError
+from hicra_cli.engine.requests import first_line
 
 _WEIGHTS = "*.safetensors"
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
@@ -161,7 +162,7 @@ def _download(hub_id: str) -> Path:
             return Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES, local_files_only=True))
         except LocalEntryNotFoundError:
             raise ArtifactError(
-                f"the model {hub_id} is not in the local cache and the hub cannot be reached ({_first_line(error)})",
+                f"the model {hub_id} is not in the local cache and the hub cannot be reached ({first_line(error)})",
                 fix="Connect to the network, or give a local model directory.",
             ) from error
 
@@ -182,7 +183,7 @@ def load_tokenizer(path: Path) -> Any:
         return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise UsageError(
-            f"the tokenizer cannot be loaded: {_first_line(error)}",
+            f"the tokenizer cannot be loaded: {first_line(error)}",
             where=str(path),
             fix="Copy the tokenizer files of the base model into the directory again.",
         ) from error
@@ -205,7 +206,7 @@ def _load_model(path: Path, dtype: torch.dtype) -> Any:
             )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
         raise UsageError(
-            f"the model cannot be loaded: {_first_line(error)}",
+            f"the model cannot be loaded: {first_line(error)}",
             where=str(path),
             fix="Check that the files are complete and that config.json belongs to them.",
         ) from error
@@ -240,12 +241,7 @@ def _read_json(path: Path, name: str) -> dict[str, Any] | None:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise UsageError(f"{name} is not JSON: {_first_line(error)}", where=str(file), fix="Copy it again.") from error
+        raise UsageError(f"{name} is not JSON: {first_line(error)}", where=str(file), fix="Copy it again.") from error
     if not isinstance(content, dict):
         raise UsageError(f"{name} is not a JSON object", where=str(file), fix="Copy it again.")
     return content
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

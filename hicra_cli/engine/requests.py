@@ -1,4 +1,4 @@
-"""What every engine does alike with a request and a finished response."""
+"""What every engine does alike with a request, a finished response and a library's exception."""
 
 from typing import Any
 
@@ -30,3 +30,9 @@ def decode_response(tokenizer: Any, token_ids: NDArray[np.int32]) -> str:
     text = tokenizer.decode(token_ids.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False)
     assert isinstance(text, str)
     return text
+
+
+def first_line(error: Exception) -> str:
+    """What an exception of a library says, short enough for one paragraph."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

@@ -50,6 +50,10 @@ class RowCache(Cache):  # type: ignore[misc]
     def rows(self) -> int:
         return self._rows
 
+    @property
+    def size_bytes(self) -> int:
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self._layers.values())
+
     def clear(self) -> None:
         """Forget every row; the memory stays."""
         self.live = 0

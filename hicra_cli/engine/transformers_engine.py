@@ -34,6 +34,8 @@ from hicra_cli.engine.sampling_math import Drawn, draw_tokens
 _PREFILL_TOKENS = 16384
 # Waiting requests are let in when this share of the rows is free: each time costs a forward of its own.
 _REFILL_FRACTION = 1 / 8
+# A larger cache is given back after each call: its memory is the trainer's in between. A smaller one saves allocating.
+_KEPT_CACHE_BYTES = 1 << 30
 # Columns allocated before any response is known to need them.
 _FIRST_COLUMNS = 256
 
@@ -95,6 +97,8 @@ class TransformersEngine:
                     rollout = finished[row.request_index, row.sample] = self._rollout(row, response)
                     if on_rollout is not None:
                         on_rollout(rollout)
+        if self._cache is not None and self._cache.size_bytes > _KEPT_CACHE_BYTES:
+            self._cache = None
         return [finished[index, sample] for index, request in enumerate(requests) for sample in request.samples]
 
     def update_weights(self, model: nn.Module, *, version: int) -> None:

@@ -28,7 +28,7 @@ from hicra_cli.core.records import FinishReason, Rollout
 from hicra_cli.core.seeds import seed_for
 from hicra_cli.engine.base import Draws, Request
 from hicra_cli.engine.policy import check_directory, load_tokenizer, read_stop_ids
-from hicra_cli.engine.requests import check_prompt, decode_response
+from hicra_cli.engine.requests import check_prompt, decode_response, first_line
 
 # Memory of the key-value cache on CPU, where vLLM would otherwise take a share of the whole machine's memory.
 _CPU_CACHE_BYTES = 2 << 30
@@ -116,7 +116,7 @@ class VllmEngine:
                 self._llm.apply_model(pack_output_head_again)
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise EngineError(
-                f"vLLM did not take the weights of version {version}: {error}",
+                f"vLLM did not take the weights of version {version}: {first_line(error)}",
                 fix="Use `--set engine.name=transformers`, or a vLLM version that hicra was tested with (0.32).",
             ) from error
         self._llm.reset_prefix_cache()
@@ -147,7 +147,8 @@ class VllmEngine:
             return [output for output in self._llm.llm_engine.step() if output.finished]
         except (RuntimeError, ValueError, AssertionError) as error:
             raise EngineError(
-                f"vLLM failed while sampling: {error}", fix="Use `--set engine.name=transformers` for this model."
+                f"vLLM failed while sampling: {first_line(error)}",
+                fix="Use `--set engine.name=transformers` for this model.",
             ) from error
 
     def _parameters(self, request: Request, sample: int, sampling: SamplingConfig, draws: Draws) -> Any:
@@ -230,11 +231,13 @@ def _start(path: Path, options: dict[str, Any], device: str, *, in_process: bool
         return LLM(model=str(path), **options)
     except ImportError as error:
         raise UsageError(
-            f"the engine vllm cannot be imported: {error}", where="engine.name", fix=f"Install it: {_INSTALL[device]}."
+            f"the engine vllm cannot be imported: {first_line(error)}",
+            where="engine.name",
+            fix=f"Install it: {_INSTALL[device]}.",
         ) from error
     except (RuntimeError, ValueError, OSError, AssertionError) as error:
         raise EngineError(
-            f"vLLM did not start on {path}: {error}",
+            f"vLLM did not start on {path}: {first_line(error)}",
             fix=f"See its log above. Installing it anew: {_INSTALL[device]}.",
         ) from error
     finally:

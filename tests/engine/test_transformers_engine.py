@@ -170,6 +170,20 @@ def test_the_cache_grows_when_responses_outgrow_it(monkeypatch: pytest.MonkeyPat
     assert_same_samples(engine_of(max_rows=3).generate(varied_requests(), SAMPLING, DRAWS), expected)
 
 
+def test_a_large_cache_is_given_back_after_the_call_and_a_small_one_kept(monkeypatch: pytest.MonkeyPatch):
+    engine = engine_of()
+    expected = engine.generate(varied_requests(), SAMPLING, DRAWS)
+    kept = engine._cache
+    # 2 layers x (keys, values) x 18 rows x 2 heads x (30 + 24) columns x 8 wide x 4 bytes
+    assert kept is not None
+    assert kept.size_bytes == 2 * 2 * 18 * 2 * 54 * 8 * 4
+    assert_same_samples(engine.generate(varied_requests(), SAMPLING, DRAWS), expected)
+    assert engine._cache is kept
+    monkeypatch.setattr("hicra_cli.engine.transformers_engine._KEPT_CACHE_BYTES", 1000)
+    assert_same_samples(engine.generate(varied_requests(), SAMPLING, DRAWS), expected)
+    assert engine._cache is None
+
+
 def test_prompts_are_prefilled_in_batches_of_bounded_size(monkeypatch: pytest.MonkeyPatch):
     expected = engine_of().generate(varied_requests(), SAMPLING, DRAWS)
     monkeypatch.setattr("hicra_cli.engine.transformers_engine._PREFILL_TOKENS", 40)
