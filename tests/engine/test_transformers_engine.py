@@ -16,7 +16,8 @@ from hicra_cli.core.errors import EngineError
 from hicra_cli.core.records import FinishReason, Prompt, Rollout
 from hicra_cli.core.seeds import uniforms_for
 from hicra_cli.engine.base import Draws, Engine, Request
-from hicra_cli.engine.transformers_engine import TransformersEngine, _prefill_batches, _Row
+from hicra_cli.engine.decoding import Row, prefill_batches
+from hicra_cli.engine.transformers_engine import TransformersEngine
 from tests.engine.tiny_models import STOP_IDS, full_forward, request_of, tiny_config, tiny_model, tiny_tokenizer
 
 SAMPLING = SamplingConfig(max_new_tokens=24)
@@ -186,11 +187,11 @@ def test_a_large_cache_is_given_back_after_the_call_and_a_small_one_kept(monkeyp
 
 def test_prompts_are_prefilled_in_batches_of_bounded_size(monkeypatch: pytest.MonkeyPatch):
     expected = engine_of().generate(varied_requests(), SAMPLING, DRAWS)
-    monkeypatch.setattr("hicra_cli.engine.transformers_engine._PREFILL_TOKENS", 40)
+    monkeypatch.setattr("hicra_cli.engine.decoding._PREFILL_TOKENS", 40)
     assert_same_samples(engine_of().generate(varied_requests(), SAMPLING, DRAWS), expected)
-    groups = [[_Row(0, 0, request, 1)] for request in varied_requests()]
+    groups = [[Row(0, 0, request, 1)] for request in varied_requests()]
     # widths 1, 9, 2, 30, 14, 5: 3 x 9 = 27 fits, 4 x 30 does not; 2 x 30 does not; 2 x 14 fits
-    assert [len(batch) for batch in _prefill_batches(groups)] == [3, 1, 2]
+    assert [len(batch) for batch in prefill_batches(groups)] == [3, 1, 2]
 
 
 def test_a_response_ends_where_the_context_is_full():
