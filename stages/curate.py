@@ -229,11 +229,11 @@ def _tokenizer(registry: Registry, policy: str | None) -> Any | None:
     """The tokenizer of a sampled policy, where its folder can still be reached."""
     if policy is None:
         return None
-    from transformers import AutoTokenizer
+    from hicra_cli.engine.policy import load_tokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(resolve_policy(policy, registry).path)
-    except (ArtifactError, OSError, ValueError):
+        return load_tokenizer(resolve_policy(policy, registry).path)
+    except (ArtifactError, UsageError):
         return None
 
 

@@ -196,15 +196,11 @@ def _sample_policy(space: Workspace, task: Task, prompts: Sequence[Prompt], role
 def _loaded(config: HicraConfig, path: Path) -> tuple[Any, Callable[..., AbstractContextManager[Any]]]:
     """The policy's tokenizer, and what builds the engine around it; vLLM reads the weights itself."""
     from hicra_cli.engine.factory import build_engine, resolve_device, resolve_dtype, set_threads
-    from hicra_cli.engine.policy import load_policy
+    from hicra_cli.engine.policy import load_policy, load_tokenizer
 
     set_threads(config)
     if config.engine.name == "vllm":
-        from transformers import AutoTokenizer
-
-        return AutoTokenizer.from_pretrained(path), partial(
-            build_engine, config, path, sampling=config.collect.sampling
-        )
+        return load_tokenizer(path), partial(build_engine, config, path, sampling=config.collect.sampling)
     device = resolve_device(config)
     loaded = load_policy(path, dtype=resolve_dtype(config, device), device=device)
     return loaded.tokenizer, partial(build_engine, config, loaded, sampling=config.collect.sampling)

@@ -120,6 +120,11 @@ def check_directory(path: Path) -> None:
             where=str(path),
             fix="Convert it with save_pretrained." if pickled else "Copy model.safetensors into it.",
         )
+    _require_tokenizer(path)
+
+
+def _require_tokenizer(path: Path) -> None:
+    # Without the files transformers makes an empty tokenizer of the class that config.json names.
     if not any((path / name).is_file() for name in _TOKENIZERS):
         raise UsageError(
             "the policy has no tokenizer (tokenizer.json is missing)",
@@ -179,6 +184,7 @@ def load_tokenizer(path: Path) -> Any:
     """The tokenizer of a model directory, without code of its own. Raises UsageError."""
     from transformers import AutoTokenizer
 
+    _require_tokenizer(path)
     try:
         return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
