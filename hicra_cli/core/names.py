@@ -14,7 +14,19 @@ from dataclasses import dataclass
 
 from hicra_cli.core.errors import UsageError
 
-KINDS = ("policy", "rollouts", "candidates", "annotations", "gram-set", "training", "evaluation", "diagnosis")
+MAKERS = {
+    "policy": "train",
+    "rollouts": "collect-grams",
+    "candidates": "collect-grams",
+    "annotations": "annotate-grams",
+    "gram-set": "curate",
+    "training": "train",
+    "evaluation": "eval",
+    "diagnosis": "diagnose",
+}
+"""The kinds of artifact, each with the command that publishes it."""
+
+KINDS = tuple(MAKERS)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _VERSION = re.compile(r"v([1-9][0-9]{0,8})")

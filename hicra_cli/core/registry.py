@@ -21,7 +21,7 @@ from hicra_cli.core.filesystem import make_folders, storage_errors
 from hicra_cli.core.garbage import GcReport, Remain, collect_garbage
 from hicra_cli.core.lineage import ancestors, trace_lineage
 from hicra_cli.core.manifest import seal
-from hicra_cli.core.names import Reference, check_alias, check_kind, check_name, nearest, parse_reference
+from hicra_cli.core.names import MAKERS, Reference, check_alias, check_kind, check_name, nearest, parse_reference
 from hicra_cli.core.publishing import Publication, publish_all
 from hicra_cli.core.runs import RunInfo
 from hicra_cli.core.schema import RegistryDatabase, open_database
@@ -350,7 +350,11 @@ class Registry:
         names = catalog.known_names(self.database, wanted.kind)
         if wanted.name not in names:
             hint = nearest(wanted.name, names) or (f"; there are {', '.join(names[:8])}" if names else "")
-            fix = f"`hicra artifacts list {wanted.kind}` shows all" if names else f"No {wanted.kind} was made yet"
+            fix = (
+                f"`hicra artifacts list {wanted.kind}` shows all"
+                if names
+                else f"`hicra {MAKERS[wanted.kind]}` makes one"
+            )
             return ArtifactError(f"there is no {reference}{hint}", where=str(self.home), fix=fix)
         versions = [artifact.version for artifact in self.list(wanted.kind, wanted.name)]
         known = [

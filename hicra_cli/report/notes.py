@@ -8,7 +8,8 @@ from hicra_cli.report.diagnosis import Rarefaction, Run
 from hicra_cli.report.runs import MeasuredRun
 
 COVERAGE = (0.005, 0.15)
-"""Outside this share of planning tokens a gram-set hardly fits the policy (the paper's figures imply 2 to 6 %)."""
+"""Outside this share of planning tokens a gram-set hardly fits the policy (the paper's figures imply 2 to 6 %), where
+the run itself set no bounds (train.coverage)."""
 
 CLIPPED = 0.2
 MAX_NAMES = 8
@@ -97,10 +98,10 @@ def _of_mask(run: Run, measured: MeasuredRun, gram_set: GramSet | None) -> list[
         found.append(f"it was trained with another gram-set; {origin}.")
     shares = run.series["hicra/planning_fraction"]
     share = math.fsum(shares) / len(shares)
-    if gram_set is not None and not COVERAGE[0] <= share <= COVERAGE[1]:
-        found.append(
-            f"{share:.2%} of its response tokens are planning tokens, outside {COVERAGE[0]:.1%} to {COVERAGE[1]:.0%}."
-        )
+    low = float(run.settings.get("train.coverage.low", COVERAGE[0]))
+    high = float(run.settings.get("train.coverage.high", COVERAGE[1]))
+    if gram_set is not None and not low <= share <= high:
+        found.append(f"{share:.2%} of its response tokens are planning tokens, outside {low:.1%} to {high:.0%}.")
     return found
 
 

@@ -62,7 +62,7 @@ def test_a_missing_reference_names_what_comes_nearest(registry):
         registry.resolve("policy:qwen3-4")
     with pytest.raises(ArtifactError, match=r"nearest: best.*has best, v1"):
         registry.resolve("policy:qwen3-4b@bset")
-    with pytest.raises(ArtifactError, match=r"No gram-set was made yet"):
+    with pytest.raises(ArtifactError, match="`hicra curate` makes one"):
         registry.resolve("gram-set:mine")
 
 
