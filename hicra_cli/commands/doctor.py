@@ -100,7 +100,9 @@ def _compute() -> Iterator[Check]:
         yield Check("device", "bad", f"torch does not load: {error}"[:200], "Reinstall torch")
         return
     if not torch.cuda.is_available():
-        yield Check("device", "missing", "no GPU", "Fine for the built-in model; a 4B model needs one with 80 GB")
+        yield Check(
+            "device", "missing", "no GPU", "Fine for the built-in model; a 4B model takes about 64 GB beside the engine"
+        )
         return
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)

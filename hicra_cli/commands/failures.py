@@ -1,6 +1,7 @@
 """From any exception to a failure in the user's terms, and to its JSON document."""
 
 import errno
+import os
 import traceback
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,19 @@ def failure_of(error: BaseException, *, resume_hint: str = "") -> HicraError | N
             "out of memory" + (f": {error}".splitlines()[0][:200] if str(error) else ""),
             fix="Lower train.token_budget, engine.max_rows or the response limit",
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return RunError("the disk is full", where=error.filename, fix="Make space, or choose another --home")
+    if _is_disk_full(error):
+        fix = "Make space and go on with --resume, or choose another --home"
+        return RunError("the disk is full", where=getattr(error, "filename", None), fix=fix)
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return RunError(f"{error.strerror}", where=str(error.filename), fix="Check its permissions")
     return None
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return True
+    # safetensors tells it in words only
+    return type(error).__name__ == "SafetensorError" and os.strerror(errno.ENOSPC) in str(error)
 
 
 def bug_report(error: BaseException, log: str) -> HicraError:

@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hicra_cli.core.filesystem import write_durably
+
 from .record import StepData
 
 STEPS = "steps.jsonl"
@@ -40,16 +42,18 @@ def write_rollouts(folder: Path, data: StepData, policy: str) -> None:
 
 def append_policy(folder: Path, step: int, reference: str) -> None:
     """Note that the weights after `step` were published as `reference`."""
-    _replace(folder / POLICIES, json.dumps([*read_policies(folder), {"step": step, "policy": reference}], indent=1))
+    policies = [*read_policies(folder), {"step": step, "policy": reference}]
+    write_durably(folder / POLICIES, json.dumps(policies, indent=1).encode())
 
 
 def rewind(folder: Path, step: int) -> None:
     """Drop records, rollouts and policies after `step`, and a torn last line of the records."""
     path = folder / STEPS
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    _replace(path, "".join(line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step))
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
+    write_durably(path, b"".join(kept))
     policies = [each for each in read_policies(folder) if each["step"] <= step]
-    _replace(folder / POLICIES, json.dumps(policies, indent=1))
+    write_durably(folder / POLICIES, json.dumps(policies, indent=1).encode())
     for each in (folder / ROLLOUTS).glob("step-*"):
         if each.suffix == ".tmp" or int(each.stem.removeprefix("step-")) > step:
             each.unlink()
@@ -65,12 +69,6 @@ def read_policies(folder: Path) -> list[dict[str, Any]]:
     path = folder / POLICIES
     policies: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
     return policies
-
-
-def _replace(path: Path, text: str) -> None:
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(text, encoding="utf-8")
-    scratch.rename(path)
 
 
 def _table(data: StepData, policy: str) -> pa.Table:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from safetensors import SafetensorError
 
 from hicra_cli.commands.failures import bug_report, failure_of
 from hicra_cli.core.errors import Interrupted, RunError, ServiceError
@@ -221,6 +222,9 @@ def test_failures_that_libraries_raise_are_told_in_our_words():
         """torch's, by its name: this module imports no torch."""
 
     assert "out of memory" in str(failure_of(OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")))
+    full = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert "the disk is full" in str(failure_of(full))
+    assert failure_of(SafetensorError("header too large")) is None
     assert isinstance(failure_of(PermissionError(13, "Permission denied", "/x")), RunError)
     assert str(failure_of(ServiceError("x"))) == "x"
     assert str(failure_of(Interrupted("x", fix="old"), resume_hint="new")) == "x. new"
