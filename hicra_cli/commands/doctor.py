@@ -100,9 +100,7 @@ def _compute() -> Iterator[Check]:
         yield Check("device", "bad", f"torch does not load: {error}"[:200], "Reinstall torch")
         return
     if not torch.cuda.is_available():
-        yield Check(
-            "device", "missing", "no GPU", "Fine for the built-in model; a 4B model takes about 64 GB beside the engine"
-        )
+        yield Check("device", "missing", "no GPU", "Fine for the built-in model; 4B parameters take about 64 GB")
         return
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
