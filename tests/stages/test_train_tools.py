@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+
+from hicra_cli.config.train import TrainConfig
+from hicra_cli.core.errors import Interrupted, TrainingError
+from hicra_cli.stages.train.coverage import coverage_warning, require_coverage
+from hicra_cli.stages.train.stop import StopSignal
+from hicra_cli.stages.train.tools import choose_credit, choose_token_loss
+
+
+def token_loss(**settings):
+    # on policy the ratio is 1, so the surrogate is -A: -0.5 and 0.5
+    loss = choose_token_loss(TrainConfig.model_validate(settings))
+    logprobs = torch.tensor([-1.0, -2.0])
+    return loss(logprobs, torch.tensor([0.7, 0.2]), logprobs, torch.tensor([0.5, -0.5])).tolist()
+
+
+def test_entropy_regularisation_takes_beta_times_the_entropy_off_the_loss():
+    # beta 0.1: -0.5 - 0.1 * 0.7 = -0.57 and 0.5 - 0.1 * 0.2 = 0.48
+    assert token_loss(algo="entropy-reg", entropy_beta=0.1) == pytest.approx([-0.57, 0.48])
+
+
+@pytest.mark.parametrize("algo", ["grpo", "hicra"])
+def test_other_algorithms_have_no_entropy_term(algo):
+    assert token_loss(algo=algo, entropy_beta=0.1) == pytest.approx([-0.5, 0.5])
+
+
+def test_only_hicra_changes_the_credit():
+    # alpha 0.2 on the first, planning, token: 0.5 + 0.2 * 0.5 = 0.6
+    token_advantages, planning_mask = torch.tensor([0.5, 0.5]), torch.tensor([True, False])
+    for algo, expected in (("grpo", [0.5, 0.5]), ("entropy-reg", [0.5, 0.5]), ("hicra", [0.6, 0.5])):
+        credit = choose_credit(TrainConfig.model_validate({"algo": algo, "alpha": 0.2}))
+        assert credit(token_advantages, planning_mask).tolist() == pytest.approx(expected)
+
+
+def test_only_hicra_insists_on_planning_tokens():
+    empty = np.zeros(3, dtype=np.bool_)
+    require_coverage(empty, TrainConfig(algo="grpo"))
+    with pytest.raises(TrainingError, match="none of the 3 response tokens"):
+        require_coverage(empty, TrainConfig(algo="hicra"))
+
+
+@pytest.mark.parametrize(("fraction", "warns"), [(0.004, True), (0.005, False), (0.15, False), (0.151, True)])
+def test_the_coverage_bounds_are_half_a_percent_to_fifteen(fraction, warns):
+    assert (coverage_warning(fraction, TrainConfig()) is not None) == warns
+
+
+def test_a_signal_waits_for_the_end_of_deferred_work_and_not_inside_allowed_work():
+    stop, done = StopSignal(), []
+
+    def receive(number):
+        stop.handle(number, None)
+        done.append(number)
+
+    with pytest.raises(Interrupted, match="SIGTERM"), stop.deferred():
+        receive(15)
+    with pytest.raises(Interrupted, match="SIGINT"), stop.deferred(), stop.allowed():
+        receive(2)
+    assert done == [15]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"sampling": {"top_p": 0.9}}, {"sampling": {"top_k": 5}}, {"sampling": {"temperature": 0}}],
+)
+def test_samplings_whose_gradient_would_be_of_another_distribution_are_refused(settings):
+    with pytest.raises(ValueError, match="refused for training"):
+        TrainConfig.model_validate(settings)
