@@ -156,3 +156,14 @@ def test_the_evaluation_inside_a_run_names_the_best_policy(tmp_path):
     with Registry.open(tmp_path) as registry:
         best = registry.resolve("policy:hicra@best")
     assert best.ref == policies[0 if accuracy[2] >= accuracy[4] else 1].ref
+
+
+@pytest.mark.gpu
+def test_a_run_on_a_gpu_keeps_engine_and_trainer_together(tmp_path, device):
+    """`pytest -m gpu --device cuda`; bfloat16 compute over float32 masters."""
+    config = small_config(tmp_path, steps=2).model_copy(update={"device": device})
+    with Registry.open(tmp_path) as registry:
+        artifact = execute(STAGE, config, registry, SilentProgress()).artifact
+    for record in comparable_steps(artifact.path):
+        assert record["policy/probe_nats"] < 0.25
+        assert record["policy/mismatch_max_nats"] is None or record["policy/mismatch_max_nats"] < 0.25
