@@ -8,7 +8,7 @@ import pytest
 from tests.commands.run_hicra import document, hicra
 
 
-def refused(tmp_path, *arguments, code, words):
+def expect_refused(tmp_path, *arguments, code, words):
     """The command fails with `code`, names all `words`, shows no traceback and publishes nothing."""
     done = hicra(*arguments, "--json", cwd=tmp_path)
     assert done.returncode == code, done.stderr
@@ -23,26 +23,26 @@ def refused(tmp_path, *arguments, code, words):
 
 def test_malformed_yaml_names_file_and_line(tmp_path):
     (tmp_path / "mine.yaml").write_text("train:\n  alpha: 0.2\n  alpha: 0.3\n")
-    refused(tmp_path, "train", "-c", "mine.yaml", code=2, words=["mine.yaml:3", "alpha"])
+    expect_refused(tmp_path, "train", "-c", "mine.yaml", code=2, words=["mine.yaml:3", "alpha"])
 
 
 def test_malformed_jsonl_names_file_and_line(tmp_path):
     good = json.dumps({"problem": "1+1", "response": "two", "correct": True})
     (tmp_path / "runs.jsonl").write_text(f"{good}\n{{broken\n")
-    refused(tmp_path, "collect-grams", "--rollouts", "runs.jsonl", code=2, words=["runs.jsonl:2"])
+    expect_refused(tmp_path, "collect-grams", "--rollouts", "runs.jsonl", code=2, words=["runs.jsonl:2"])
 
 
 def test_an_unknown_key_names_the_nearest_one(tmp_path):
-    refused(tmp_path, "train", "--set", "train.alhpa=0.2", code=2, words=["train.alhpa", "train.alpha"])
+    expect_refused(tmp_path, "train", "--set", "train.alhpa=0.2", code=2, words=["train.alhpa", "train.alpha"])
 
 
 @pytest.mark.parametrize("alpha", ["-0.1", "1.5", "nan"])
 def test_an_alpha_out_of_bounds_is_refused(tmp_path, alpha):
-    refused(tmp_path, "train", "--algo", "hicra", "--set", f"train.alpha={alpha}", code=2, words=["train.alpha"])
+    expect_refused(tmp_path, "train", "--algo", "hicra", "--set", f"train.alpha={alpha}", code=2, words=["train.alpha"])
 
 
 def test_a_missing_artifact_is_exit_3_and_says_how_to_make_it(tmp_path):
-    refused(tmp_path, "curate", "--annotations", "annotations:absent", code=3, words=["annotations:absent"])
+    expect_refused(tmp_path, "curate", "--annotations", "annotations:absent", code=3, words=["annotations:absent"])
 
 
 def test_a_model_directory_without_tokenizer_is_refused(tmp_path, nano_path):
@@ -65,7 +65,7 @@ def test_an_empty_gram_set_is_refused_and_not_published(tmp_path):
 
 def test_a_benchmark_without_answers_names_file_and_line(tmp_path):
     (tmp_path / "mine.jsonl").write_text('{"problem": "1+1", "answer": "2"}\n{"problem": "2+2"}\n')
-    refused(tmp_path, "eval", "--bench", "mine.jsonl", code=2, words=["mine.jsonl:2", "answer"])
+    expect_refused(tmp_path, "eval", "--bench", "mine.jsonl", code=2, words=["mine.jsonl:2", "answer"])
 
 
 def test_a_benchmark_that_cannot_be_reached_says_where_to_get_it(tmp_path):
