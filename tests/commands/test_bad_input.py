@@ -47,7 +47,7 @@ def test_a_missing_artifact_is_exit_3_and_says_how_to_make_it(tmp_path):
 
 def test_a_model_directory_without_tokenizer_is_refused(tmp_path, nano_path):
     shutil.copytree(nano_path, tmp_path / "model", ignore=shutil.ignore_patterns("tokenizer*"))
-    refused(
+    expect_refused(
         tmp_path, "eval", "--policy", "./model", "--limit", "2", code=2, words=["model", "tokenizer.json is missing"]
     )
 
