@@ -6,6 +6,7 @@ knows less than ordinary tools on purpose: a member is a plain file with a name 
 tar reader is not used: its header parsing allocates what a hostile header asks for.
 """
 
+import errno
 import struct
 import zipfile
 import zlib
@@ -50,7 +51,7 @@ class BoundedReader:
         self._stream, self._left, self._name = stream, size, name
 
     def read(self, limit: int = _CHUNK) -> bytes:
-        with _damage_is_arefused():
+        with _damage_is_refused():
             block = self._stream.read(min(limit, self._left)) if self._left else b""
         if not block and self._left:
             raise refused(f"{self._name} is cut off")
@@ -85,7 +86,7 @@ def write_archive(file: IO[bytes], kind: str, sources: Iterable[Source]) -> None
 
 def read_archive(file: IO[bytes], kind: str) -> Iterator[Member]:
     """The members in the archive's order. ArtifactError at the first thing that is no plain file, or is damaged."""
-    with _damage_is_arefused():
+    with _damage_is_refused():
         yield from _read_zip(file) if kind == "zip" else _read_tar_zst(file)
 
 
@@ -209,7 +210,7 @@ def _read_zip(file: IO[bytes]) -> Iterator[Member]:
     with closing(zipfile.ZipFile(file)) as archive:
         for info in archive.infolist():
             mode = info.external_attr >> 16
-            if info.is_dir() or (mode and mode & 0o170000 not in (0, 0o100000)):
+            if not info.filename or info.is_dir() or (mode and mode & 0o170000 not in (0, 0o100000)):
                 raise refused(f"{info.filename!r} is no plain file")
             if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise refused(f"{info.filename!r} is encrypted or packed in an unknown way")
@@ -218,7 +219,7 @@ def _read_zip(file: IO[bytes]) -> Iterator[Member]:
 
 
 @contextmanager
-def _damage_is_arefused() -> Iterator[None]:
+def _damage_is_refused() -> Iterator[None]:
     """Whatever the decoders say about bytes they cannot read is one thing to a user: a damaged bundle."""
     import zstandard
 
@@ -226,4 +227,8 @@ def _damage_is_arefused() -> Iterator[None]:
     try:
         yield
     except (*decoders, ValueError, OverflowError) as error:
+        raise refused(f"the archive is damaged: {error}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # EINVAL: an offset in the archive leads to a negative place
+            raise
         raise refused(f"the archive is damaged: {error}") from error

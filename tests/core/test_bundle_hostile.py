@@ -276,6 +276,28 @@ def test_a_zip_that_lies_about_a_size_is_refused(registry, tmp_path):
     assert refusal(registry, path)
 
 
+@pytest.mark.parametrize(("offset", "value"), [(28, b"\0\0"), (42, b"\xff\xff\xff\xff")])
+def test_a_zip_whose_directory_has_an_empty_name_or_a_wild_offset_is_refused(registry, tmp_path, offset, value):
+    path = tmp_path / "bundle.zip"
+    write_zip(path, json.dumps(GOOD).encode(), GOOD_MEMBERS)
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"PK\x01\x02")
+    content[entry + offset : entry + offset + len(value)] = value
+    path.write_bytes(content)
+    assert refusal(registry, path)
+
+
+@pytest.mark.parametrize(("offset", "value"), [(12, b"\xff\xff"), (16, b"\xff\xff\xff\x7f")])
+def test_a_zip_whose_end_record_lies_is_refused(registry, tmp_path, offset, value):
+    path = tmp_path / "bundle.zip"
+    write_zip(path, json.dumps(GOOD).encode(), GOOD_MEMBERS)
+    content = bytearray(path.read_bytes())
+    end = content.rindex(b"PK\x05\x06")
+    content[end + offset : end + offset + len(value)] = value
+    path.write_bytes(content)
+    assert refusal(registry, path)
+
+
 @pytest.mark.parametrize("suffix", ["zip", "tar.zst"])
 def test_a_bundle_cut_off_or_spoilt_anywhere_is_refused_or_intact(registry, tmp_path, suffix):
     write = write_zip if suffix == "zip" else write_tar_zst
