@@ -266,35 +266,34 @@ def test_a_bomb_is_stopped_at_its_listed_size(registry, tmp_path):
     assert "5 are listed" in refusal(registry, tmp_path / "bundle.tar.zst")
 
 
+def spoil_record(path, marker, offset, value):
+    """Overwrite bytes of a zip's last record of a kind."""
+    content = bytearray(path.read_bytes())
+    place = content.rindex(marker) + offset
+    content[place : place + len(value)] = value
+    path.write_bytes(content)
+
+
 def test_a_zip_that_lies_about_a_size_is_refused(registry, tmp_path):
     path = tmp_path / "bundle.zip"
     write_zip(path, json.dumps(GOOD).encode(), [GOOD_MEMBERS[0], (f"artifacts/{ID}/b", b"h" * 100_000)])
-    content = bytearray(path.read_bytes())
-    entry = content.rindex(b"PK\x01\x02")
-    content[entry + 24 : entry + 28] = (5).to_bytes(4, "little")
-    path.write_bytes(content)
+    spoil_record(path, b"PK\x01\x02", 24, (5).to_bytes(4, "little"))
     assert refusal(registry, path)
 
 
-@pytest.mark.parametrize(("offset", "value"), [(28, b"\0\0"), (42, b"\xff\xff\xff\xff")])
-def test_a_zip_whose_directory_has_an_empty_name_or_a_wild_offset_is_refused(registry, tmp_path, offset, value):
+@pytest.mark.parametrize(
+    ("marker", "offset", "value"),
+    [
+        (b"PK\x01\x02", 28, b"\0\0"),  # a directory entry without a name
+        (b"PK\x01\x02", 42, b"\xff\xff\xff\xff"),  # a member beyond the file
+        (b"PK\x05\x06", 12, b"\xff\xff"),  # a directory larger than the file
+        (b"PK\x05\x06", 16, b"\xff\xff\xff\x7f"),  # a directory beyond the file
+    ],
+)
+def test_a_zip_whose_records_lead_nowhere_is_refused(registry, tmp_path, marker, offset, value):
     path = tmp_path / "bundle.zip"
     write_zip(path, json.dumps(GOOD).encode(), GOOD_MEMBERS)
-    content = bytearray(path.read_bytes())
-    entry = content.rindex(b"PK\x01\x02")
-    content[entry + offset : entry + offset + len(value)] = value
-    path.write_bytes(content)
-    assert refusal(registry, path)
-
-
-@pytest.mark.parametrize(("offset", "value"), [(12, b"\xff\xff"), (16, b"\xff\xff\xff\x7f")])
-def test_a_zip_whose_end_record_lies_is_refused(registry, tmp_path, offset, value):
-    path = tmp_path / "bundle.zip"
-    write_zip(path, json.dumps(GOOD).encode(), GOOD_MEMBERS)
-    content = bytearray(path.read_bytes())
-    end = content.rindex(b"PK\x05\x06")
-    content[end + offset : end + offset + len(value)] = value
-    path.write_bytes(content)
+    spoil_record(path, marker, offset, value)
     assert refusal(registry, path)
 
 
