@@ -29,11 +29,12 @@ def plan(config: HicraConfig, registry: Registry) -> Plan:
     """What can change an annotation; for gemini the model and the prompt too, not the patience or the concurrency."""
     annotate = config.annotate
     candidates = registry.resolve(annotate.candidates)
-    settings: dict[str, Any] = {"annotator": annotate.annotator, "max_grams": annotate.max_grams}
-    if annotate.annotator == "gemini":
+    settings: dict[str, Any] = {"annotators": annotate.annotators, "max_grams": annotate.max_grams}
+    if "gemini" in annotate.annotators:
         from hicra_cli.grams.annotators.gemini_prompt import PROMPT_VERSION
 
-        settings |= annotate.model_dump(mode="json", include={"model", "base_url", "batch_size", "temperature"})
+        settings["gemini"] = annotate.gemini.model_dump(mode="json")
+        settings |= annotate.service.model_dump(mode="json", include={"batch_size", "temperature"})
         settings["prompt_version"] = PROMPT_VERSION
     return Plan(annotate.name, {"candidates": candidates}, settings)
 
@@ -50,7 +51,7 @@ def work(space: Workspace) -> Work:
     if annotations and not summary["labelled"]:
         raise ServiceError(
             f"{annotator.name} labelled none of {len(annotations)} grams: {annotations[0].reason}",
-            fix="Try another annotate.model, or --annotator lexicon",
+            fix="Try another model, or --annotator lexicon",
         )
     _write(path, annotations)
     # Published are the answers in the candidates' order; the ledger's order is that of their arrival.
@@ -64,7 +65,7 @@ STAGE = Stage("annotate-grams", "annotations", "1", plan, work, resumable=True)
 
 
 def _annotator(space: Workspace) -> Annotator:
-    if space.config.annotate.annotator == "gemini":
+    if space.config.annotate.annotators == ["gemini"]:
         from hicra_cli.grams.annotators.gemini import GeminiAnnotator, gemini_key
 
         ledger = space.folder / LEDGER_NAME

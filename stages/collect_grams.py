@@ -15,7 +15,8 @@ from hicra_cli.core.progress import Progress
 from hicra_cli.core.records import FinishReason
 from hicra_cli.core.registry import Artifact, Registry
 from hicra_cli.grams.candidate_file import write_candidates
-from hicra_cli.grams.counting import Counts, Solution, count_grams
+from hicra_cli.grams.candidates import Counts
+from hicra_cli.grams.counting import Solution, count_grams
 from hicra_cli.grams.rollout_file import FILE_NAME, RolloutRow, read_rollouts
 
 from . import rollouts

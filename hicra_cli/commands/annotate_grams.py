@@ -5,13 +5,13 @@ from hicra_cli.commands.session import Report, Session
 from hicra_cli.commands.stage import run_stage, single_app
 
 KNOBS = (
-    Knob("--annotator", "annotate.annotator"),
+    Knob("--annotator", "annotate.annotators"),
     Knob("--candidates", "annotate.candidates"),
     Knob("--max-grams", "annotate.max_grams"),
-    Knob("--model", "annotate.model"),
-    Knob("--base-url", "annotate.base_url"),
-    Knob("--batch-size", "annotate.batch_size"),
-    Knob("--concurrency", "annotate.concurrency"),
+    Knob("--model", "annotate.gemini.model"),
+    Knob("--base-url", "annotate.gemini.base_url"),
+    Knob("--batch-size", "annotate.service.batch_size"),
+    Knob("--concurrency", "annotate.service.concurrency"),
     Knob("--name", "annotate.name"),
 )
 

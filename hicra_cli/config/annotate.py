@@ -2,24 +2,36 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from hicra_cli.config.annotate_cluster import ClusterConfig
+from hicra_cli.config.annotate_service import GeminiConfig, OpenAIConfig, ServiceConfig
 from hicra_cli.config.collect import NAME_PATTERN, Name
 from hicra_cli.config.section import Section
+
+AnnotatorName = Literal["lexicon", "cluster", "gemini", "openai"]
 
 
 class AnnotateConfig(Section):
     name: Name = Field("default", pattern=NAME_PATTERN, description="Name of the annotations artifact.")
     candidates: str = Field("candidates:default", description="Candidates to annotate.")
-    annotator: Literal["lexicon", "gemini"] = Field(
-        "lexicon", description="`lexicon`: offline rules; `gemini`: Google's API (needs GEMINI_API_KEY)."
+    annotators: list[AnnotatorName] = Field(
+        ["lexicon"],
+        min_length=1,
+        description="Who judges; several are combined and their agreement measured. `lexicon`: offline rules; "
+        "`cluster`: clusters of embeddings, offline; `gemini`: Google's API (needs GEMINI_API_KEY); `openai`: any "
+        "OpenAI-compatible server.",
     )
-    max_grams: int = Field(3000, ge=1, description="Annotate the most widespread candidates, at most this many.")
-    model: str = Field("gemini-2.5-flash", description="gemini: model name; the paper used Gemini-2.5.")
-    base_url: str | None = Field(None, description="gemini: another endpoint that speaks its API.")
-    batch_size: int = Field(40, ge=1, le=500, description="gemini: grams per request.")
-    concurrency: int = Field(4, ge=1, le=64, description="gemini: requests in flight.")
-    max_attempts: int = Field(5, ge=1, le=20, description="gemini: attempts per request before it is given up.")
-    timeout_s: float = Field(120.0, gt=0, description="gemini: deadline of one request in seconds.")
-    retry_budget_s: float = Field(900.0, gt=0, description="gemini: total seconds that waiting for retries may take.")
-    temperature: float = Field(0.0, ge=0, le=2, description="gemini: sampling temperature.")
+    votes: int = Field(1, ge=1, le=15, description="Independent judgements per gram of gemini and openai.")
+    max_grams: int = Field(3000, ge=1, description="Annotate the candidates ranked first, at most this many.")
+    service: ServiceConfig = Field(default_factory=ServiceConfig, description="How gemini and openai are asked.")
+    gemini: GeminiConfig = Field(default_factory=GeminiConfig, description="Google's API.")
+    openai: OpenAIConfig = Field(default_factory=OpenAIConfig, description="An OpenAI-compatible server.")
+    cluster: ClusterConfig = Field(default_factory=ClusterConfig, description="Embedding and clustering.")
+
+    @field_validator("annotators")
+    @classmethod
+    def _distinct(cls, names: list[str]) -> list[str]:
+        if len(set(names)) < len(names):
+            raise ValueError("an annotator is named twice; --votes asks one several times")
+        return names

@@ -1,8 +1,9 @@
 """collect-grams: where solutions come from and which n-grams are counted."""
 
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import ByteSize, Field, model_validator
 
 from hicra_cli.config.sampling import SamplingConfig
 from hicra_cli.config.section import Section
@@ -49,7 +50,19 @@ class CollectConfig(Section):
     min_document_frequency: int = Field(
         3, ge=1, description="Drop grams that fewer *problems* use (rollouts of one problem count once)."
     )
-    max_candidates: int = Field(20000, ge=1, description="Keep the most widespread grams, at most this many.")
+    drop_names: bool = Field(True, description="Drop grams with a name that comes from the problem text.")
+    merge_phrases: bool = Field(
+        True,
+        description="Drop grams that are hardly used but inside a longer one (C-value), so that a phrase is one gram.",
+    )
+    rank_by: Literal["combined", "document_frequency", "log_odds", "growth"] = Field(
+        "combined",
+        description="Order of the candidates: problems that use the gram, association with success, growth from early "
+        "to late checkpoints, or all of them together with sparsity inside a solution.",
+    )
+    memory: ByteSize = Field(ByteSize(2 * 10**9), ge=10**8, description="Memory counting may take, e.g. 500MB or 4GB.")
+    workers: int = Field(0, ge=0, description="Processes that count; 0 is one per core.")
+    max_candidates: int = Field(20000, ge=1, description="Keep the candidates ranked first, at most this many.")
     contexts: int = Field(3, ge=0, le=20, description="Example contexts kept per gram.")
 
     @model_validator(mode="after")

@@ -24,6 +24,30 @@ class CurateConfig(Section):
     )
     max_grams: int = Field(500, ge=1, description="Keep the most widespread accepted grams, at most this many.")
     decisions: Path | None = Field(
-        None, description="JSONL of a person's decisions: {gram, decision: accept|reject, move?, reason?}."
+        None, description="A person's decisions (JSONL, CSV or YAML): gram, decision accept|reject, move?, reason?."
     )
     interactive: bool = Field(False, description="Ask in the terminal about each gram the rules leave open.")
+    gram_set: str | None = Field(
+        None, description="Start from this gram-set instead of annotations (for --placebo, --drop, --audit, --export)."
+    )
+    imports: list[Path] = Field(
+        default_factory=list, description="Add the grams of these lists (txt: one a line; JSONL: gram, move)."
+    )
+    export: Path | None = Field(None, description="Write the accepted grams to this file too (txt or JSONL).")
+    missed: int = Field(
+        200,
+        ge=0,
+        description="Propose at most this many grams that are not in the set but near it (the paper's expansion).",
+    )
+    audit: int = Field(
+        0,
+        ge=0,
+        description="Ask blindly about this many grams, random ones mixed in: precision and recall.",
+    )
+    placebo: bool = Field(
+        False,
+        description="Draw random n-grams matched in number, length and frequency (the paper's control).",
+    )
+    drop: float = Field(
+        0.0, ge=0, lt=1, description="Leave out this share of the grams at random (the paper's sensitivity test)."
+    )

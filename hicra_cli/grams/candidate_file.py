@@ -1,7 +1,8 @@
 """`candidates.parquet`: counted n-grams, most widespread first; `counts.json`: what they were counted on.
 
 Columns: gram, n, count, solutions, document_frequency (problems), shares (policy, step, solutions, fraction of that
-policy's counted solutions at that step), contexts.
+policy's counted solutions at that step), contexts, failures (unsuccessful solutions), and the scores: log_odds, growth,
+c_value, rank.
 """
 
 import json
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hicra_cli.core.errors import DataError
-from hicra_cli.grams.counting import Candidate, Share
+from hicra_cli.grams.candidates import Candidate, Scores, Share
 from hicra_cli.grams.rollout_file import whole_text
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ def _schema() -> "pa.Schema":
             ("document_frequency", pa.int64()),
             ("shares", pa.list_(share)),
             ("contexts", pa.list_(pa.string())),
+            ("failures", pa.int64()),
+            ("log_odds", pa.float64()),
+            ("growth", pa.float64()),
+            ("c_value", pa.float64()),
+            ("rank", pa.float64()),
         ]
     )
 
@@ -74,6 +80,11 @@ def _record(candidate: Candidate) -> dict[str, Any]:
             for each in candidate.shares
         ],
         "contexts": [whole_text(each) for each in candidate.contexts],
+        "failures": candidate.failures,
+        "log_odds": candidate.scores.log_odds,
+        "growth": candidate.scores.growth,
+        "c_value": candidate.scores.c_value,
+        "rank": candidate.scores.rank,
     }
 
 
@@ -86,4 +97,6 @@ def _candidate(row: Mapping[str, Any]) -> Candidate:
         document_frequency=row["document_frequency"],
         shares=tuple(Share(**share) for share in row["shares"]),
         contexts=tuple(row["contexts"]),
+        failures=row["failures"],
+        scores=Scores(row["log_odds"], row["growth"], row["c_value"], row["rank"]),
     )

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hicra_cli.config.collect import CollectConfig
+from hicra_cli.grams.candidates import Candidate, Counts, Share
 from hicra_cli.grams.contexts import ContextChooser
 from hicra_cli.text.words import Word, segments
 
@@ -59,41 +60,6 @@ class Solution:
     policy: str | None = None
     step: int | None = None
     truncated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """How many solutions of one policy at one step use the gram, and which fraction of its solutions that is."""
-
-    policy: str | None
-    step: int | None
-    solutions: int
-    fraction: float
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A counted n-gram. count: occurrences; solutions: that contain it; document_frequency: distinct problems."""
-
-    gram: str
-    n: int
-    count: int
-    solutions: int
-    document_frequency: int
-    shares: tuple[Share, ...]
-    contexts: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Candidates, most widespread first, and what the corpus was. `dropped`: distinct grams by reason."""
-
-    candidates: tuple[Candidate, ...]
-    problems: int
-    solutions: int
-    words: int
-    distinct_grams: int
-    dropped: dict[str, int]
 
 
 def count_grams(

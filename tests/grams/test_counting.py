@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hicra_cli.config.collect import CollectConfig
-from hicra_cli.grams.counting import STOP_WORDS, Share, Solution, count_grams
+from hicra_cli.grams.candidates import Share
+from hicra_cli.grams.counting import STOP_WORDS, Solution, count_grams
 from hicra_cli.text.words import segments
 
 

@@ -1,10 +1,13 @@
 """annotate-grams: offline, and with a service that fails half way."""
 
 import json
+from typing import Any
 
 import pytest
 
+from hicra_cli.config.annotate_service import GeminiConfig, ServiceConfig
 from hicra_cli.config.root import HicraConfig
+from hicra_cli.config.section import Section
 from hicra_cli.core.errors import ArtifactError, ServiceError
 from hicra_cli.core.progress import SilentProgress
 from hicra_cli.core.registry import Registry
@@ -14,6 +17,9 @@ from hicra_cli.stages.base import execute
 from ..grams.annotators.gemini_server import Response, envelope, failing, gemini_server, good, move_of
 
 TEXTS = ("so let me check it", "this implies that we can", "another way to see it", "the sum is equal to the rest")
+
+
+SECTIONS: dict[str, type[Section]] = {"gemini": GeminiConfig, "service": ServiceConfig}
 
 
 @pytest.fixture
@@ -31,7 +37,12 @@ def registry(tmp_path, monkeypatch):
         yield opened
 
 
-def configured(registry, **annotate) -> HicraConfig:
+def configured(registry, **settings) -> HicraConfig:
+    """A setting goes to annotate, or to its section `gemini` or `service` where it is a field of that."""
+    annotate: dict[str, Any] = {"gemini": {}, "service": {}}
+    for name, value in settings.items():
+        section = next((at for at, kind in SECTIONS.items() if name in kind.model_fields), None)
+        (annotate[section] if section else annotate)[name] = value
     return HicraConfig.model_validate({"home": registry.home, "annotate": annotate})
 
 
@@ -65,7 +76,7 @@ def test_without_candidates_the_error_says_what_is_missing(registry):
 def test_without_a_key_gemini_is_refused_with_exit_code_4_and_nothing_is_lost(registry, monkeypatch):
     monkeypatch.delenv("GEMINI_API_KEY")
     with pytest.raises(ServiceError, match="GEMINI_API_KEY"):
-        annotate_grams.run(configured(registry, annotator="gemini"), registry, SilentProgress())
+        annotate_grams.run(configured(registry, annotators=["gemini"]), registry, SilentProgress())
     assert registry.list("annotations") == []
     assert registry.resolve("candidates:default").version == 1
 
@@ -73,14 +84,14 @@ def test_without_a_key_gemini_is_refused_with_exit_code_4_and_nothing_is_lost(re
 def test_a_run_that_the_service_broke_is_resumed_and_gives_the_bytes_of_an_unbroken_one(registry):
     with gemini_server() as server:
         config = configured(
-            registry, annotator="gemini", base_url=server.base_url, batch_size=5, concurrency=1, name="unbroken"
+            registry, annotators=["gemini"], base_url=server.base_url, batch_size=5, concurrency=1, name="unbroken"
         )
         whole = annotate_grams.run(config, registry, SilentProgress())
         asked = len(server.requests)
     assert asked == 6
     with gemini_server([good, good, failing(403, "blocked")]) as server:
         config = configured(
-            registry, annotator="gemini", base_url=server.base_url, batch_size=5, concurrency=1, name="broken"
+            registry, annotators=["gemini"], base_url=server.base_url, batch_size=5, concurrency=1, name="broken"
         )
         with pytest.raises(ServiceError, match="blocked") as failure:
             execute(annotate_grams.STAGE, config, registry, SilentProgress())
@@ -97,7 +108,7 @@ def test_a_run_that_the_service_broke_is_resumed_and_gives_the_bytes_of_an_unbro
 
 def test_concurrency_and_patience_do_not_change_the_cache_key_but_the_model_does(registry):
     with gemini_server() as server:
-        common = {"annotator": "gemini", "base_url": server.base_url}
+        common = {"annotators": ["gemini"], "base_url": server.base_url}
         first = annotate_grams.run(configured(registry, **common), registry, SilentProgress())
         patient = configured(registry, **common, concurrency=9, timeout_s=7, max_attempts=2, retry_budget_s=1)
         assert annotate_grams.run(patient, registry, SilentProgress()).ref == first.ref
@@ -112,7 +123,7 @@ def test_no_file_of_the_home_holds_the_key(registry):
         return Response(body=envelope(text.replace("about", "key AIza-secret-of-the-test")))
 
     with gemini_server([echo, failing(403, "AIza-secret-of-the-test")]) as server:
-        config = configured(registry, annotator="gemini", base_url=server.base_url, batch_size=5, concurrency=1)
+        config = configured(registry, annotators=["gemini"], base_url=server.base_url, batch_size=5, concurrency=1)
         with pytest.raises(ServiceError):
             annotate_grams.run(config, registry, SilentProgress())
     for path in registry.home.rglob("*"):

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from hicra_cli.core.errors import DataError
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.records import Move
-from hicra_cli.grams.counting import Candidate
+from hicra_cli.grams.candidates import Candidate
 from hicra_cli.grams.jsonl import json_lines
 
 

@@ -18,7 +18,7 @@ from hicra_cli.config.keys import ServiceKey, service_key
 from hicra_cli.core.errors import ServiceError
 from hicra_cli.core.progress import Advance, Progress
 from hicra_cli.core.records import Move
-from hicra_cli.grams.counting import Candidate
+from hicra_cli.grams.candidates import Candidate
 
 from .base import Annotation
 from .gemini_client import GeminiClient, Reply, short
@@ -71,7 +71,9 @@ class GeminiAnnotator:
                 yield _annotation(candidate.gram, ledger.known[key])
 
     def _patience(self) -> Patience:
-        return Patience(budget_s=self._config.retry_budget_s, first_backoff_s=self._first_backoff_s, seed=self._seed)
+        return Patience(
+            budget_s=self._config.service.retry_budget_s, first_backoff_s=self._first_backoff_s, seed=self._seed
+        )
 
 
 Item = tuple[str, Candidate]
@@ -93,7 +95,7 @@ class _Run:
     async def settle_all(self, items: list[Item]) -> None:
         """Every item has an answer in the ledger afterwards. The first failure for good stops all requests."""
         # Cut into batches before looking what is known: a resumed run sends the same batches as an unbroken one.
-        size = self._config.batch_size
+        size = self._config.service.batch_size
         batches = [items[start : start + size] for start in range(0, len(items), size)]
         open_batches = deque(left for batch in batches if (left := self._open(batch)))
         self._advance(len(items) - sum(map(len, open_batches)))
@@ -102,7 +104,7 @@ class _Run:
         async with GeminiClient(self._config, self._key) as client:
             workers = [
                 asyncio.create_task(self._work(client, open_batches))
-                for _ in range(min(self._config.concurrency, len(open_batches)))
+                for _ in range(min(self._config.service.concurrency, len(open_batches)))
             ]
             try:
                 await asyncio.gather(*workers)
@@ -147,13 +149,13 @@ class _Run:
                 return outcome
             if outcome.kind == "unusable":
                 return short(outcome.reason)
-            if attempt >= self._config.max_attempts:
+            if attempt >= self._config.service.max_attempts:
                 raise client.fatal(f"{attempt} attempts failed, the last one with: {outcome.reason}")
             delay_s = self._patience.delay_s(attempt, hint_s=outcome.hint_s, request=batch[0][0])
             if not self._patience.allows(delay_s):
                 raise client.fatal(
-                    f"waiting {delay_s:.0f} s more would exceed annotate.retry_budget_s "
-                    f"({self._config.retry_budget_s:g} s): {outcome.reason}"
+                    f"waiting {delay_s:.0f} s more would exceed annotate.service.retry_budget_s "
+                    f"({self._config.service.retry_budget_s:g} s): {outcome.reason}"
                 )
             if outcome.kind == "limited":
                 self._patience.hold_all(delay_s)
@@ -177,7 +179,7 @@ class _Run:
         self._advance(len(answers))
 
     def _give_up(self, client: GeminiClient, item: Item, reason: str) -> None:
-        self._unlabelled.append((item[0], Answer("", 0.0, reason, self._config.model)))
+        self._unlabelled.append((item[0], Answer("", 0.0, reason, self._config.gemini.model)))
         if len(self._unlabelled) >= HOPELESS:
             raise client.fatal(f"{HOPELESS} grams in a row got no usable answer, the last one: {reason}")
         self._advance(1, status=f"unlabelled: {reason}")
@@ -192,7 +194,14 @@ class _Run:
 
 def _ledger_key(config: AnnotateConfig, candidate: Candidate) -> str:
     """Names everything an answer depends on: model, prompt, temperature, endpoint, the gram and its contexts."""
-    parts = [config.model, PROMPT_VERSION, config.temperature, config.base_url, candidate.gram, candidate.contexts]
+    parts = [
+        config.gemini.model,
+        PROMPT_VERSION,
+        config.service.temperature,
+        config.gemini.base_url,
+        candidate.gram,
+        candidate.contexts,
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 

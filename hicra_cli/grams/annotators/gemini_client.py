@@ -56,15 +56,15 @@ class GeminiClient:
         self._config = config
         self._key = key
         # Our own transport: the SDK would take aiohttp where that is installed, which has other ideas of redirects.
-        self._http = httpx2.AsyncClient(follow_redirects=False, timeout=config.timeout_s)
+        self._http = httpx2.AsyncClient(follow_redirects=False, timeout=config.service.timeout_s)
         self._client = genai.Client(
             api_key=key.secret,
             vertexai=False,
-            http_options=types.HttpOptions(base_url=config.base_url, httpx_async_client=self._http),
+            http_options=types.HttpOptions(base_url=config.gemini.base_url, httpx_async_client=self._http),
         )
         self._settings = types.GenerateContentConfig(
             system_instruction=SYSTEM_PROMPT,
-            temperature=config.temperature,
+            temperature=config.service.temperature,
             response_mime_type="application/json",
             response_json_schema=RESPONSE_SCHEMA,
         )
@@ -87,12 +87,12 @@ class GeminiClient:
         from google.genai import errors
 
         try:
-            async with asyncio.timeout(self._config.timeout_s):
+            async with asyncio.timeout(self._config.service.timeout_s):
                 response = await self._client.aio.models.generate_content(
-                    model=self._config.model, contents=items, config=self._settings
+                    model=self._config.gemini.model, contents=items, config=self._settings
                 )
         except TimeoutError:
-            return Trouble("failed", f"no complete answer within {self._config.timeout_s:g} s")
+            return Trouble("failed", f"no complete answer within {self._config.service.timeout_s:g} s")
         except errors.APIError as error:
             return self._refused_request(error)
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
@@ -121,7 +121,7 @@ class GeminiClient:
         text = "".join(part.text for part in parts if part.text and not part.thought)
         if not text:
             return Trouble("unusable", "empty answer")
-        return Reply(self._redact(text), self._redact(response.model_version or self._config.model))
+        return Reply(self._redact(text), self._redact(response.model_version or self._config.gemini.model))
 
     def _refused_request(self, error: Any) -> Trouble | ServiceError:
         message = f"{error.code} {error.status or ''} {error.message or ''}".strip()
@@ -137,9 +137,10 @@ class GeminiClient:
         """The failure for good, with what to do."""
         return ServiceError(
             f"Gemini cannot be used: {short(self._redact(message))}",
-            where=self._config.base_url or "the default address of the Gemini API",
-            fix=f"Check {self._key.variable}, annotate.model ({self._config.model}) and annotate.base_url, then repeat "
-            "with --resume: answers received so far are kept. `--annotator lexicon` needs no service",
+            where=self._config.gemini.base_url or "the default address of the Gemini API",
+            fix=f"Check {self._key.variable}, annotate.gemini.model ({self._config.gemini.model}) and "
+            "annotate.gemini.base_url, then repeat with --resume: answers so far are kept. `--annotator lexicon` needs "
+            "no service",
         )
 
     def _redact(self, text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hicra_cli.core.records import Move
-from hicra_cli.grams.counting import Candidate
+from hicra_cli.grams.candidates import Candidate
 
 CONTEXT_LIMIT = 400
 REASON_LIMIT = 200

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from hicra_cli.core.progress import Progress
-from hicra_cli.grams.counting import Candidate
+from hicra_cli.grams.candidates import Candidate
 
 from .base import Annotation
 from .lexicon_rules import CUT_ENDS, RULES, VETOES, Rule

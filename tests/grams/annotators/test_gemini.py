@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from hicra_cli.config.annotate import AnnotateConfig
+from hicra_cli.config.annotate_service import GeminiConfig
 from hicra_cli.config.keys import ServiceKey
 from hicra_cli.core.errors import ServiceError
 from hicra_cli.core.progress import SilentProgress
 from hicra_cli.core.records import Move
 from hicra_cli.grams.annotators.gemini import GeminiAnnotator, gemini_key
 from hicra_cli.grams.annotators.gemini_prompt import PROMPT_VERSION, SYSTEM_PROMPT
-from hicra_cli.grams.counting import Candidate
+from hicra_cli.grams.candidates import Candidate
 
 from .gemini_server import (
     GeminiServer,
@@ -50,10 +51,12 @@ GRAMS = ("let me check", "this implies that", "another way to", "is equal to the
 
 
 def settings(server: GeminiServer, **changes: object) -> AnnotateConfig:
-    defaults: dict[str, object] = {
-        "annotator": "gemini", "base_url": server.base_url, "batch_size": 3, "concurrency": 1, "timeout_s": 20.0
-    }  # fmt: skip
-    return AnnotateConfig.model_validate({**defaults, **changes})
+    """A setting named in `changes` goes to `gemini` where it is one of its fields, else to `service`."""
+    gemini: dict[str, object] = {"base_url": server.base_url}
+    service: dict[str, object] = {"batch_size": 3, "concurrency": 1, "timeout_s": 20.0}
+    for name, value in changes.items():
+        (gemini if name in GeminiConfig.model_fields else service)[name] = value
+    return AnnotateConfig.model_validate({"annotators": ["gemini"], "gemini": gemini, "service": service})
 
 
 def annotate(server: GeminiServer, folder: Path, grams=GRAMS, **changes: object):

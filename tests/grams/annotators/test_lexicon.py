@@ -6,7 +6,7 @@ from hicra_cli.core.progress import SilentProgress
 from hicra_cli.core.records import Move
 from hicra_cli.grams.annotators.lexicon import LexiconAnnotator, judge
 from hicra_cli.grams.annotators.lexicon_rules import RULES
-from hicra_cli.grams.counting import Candidate
+from hicra_cli.grams.candidates import Candidate
 from hicra_cli.text.words import normalise_gram
 
 ACCEPTED = 0.5
