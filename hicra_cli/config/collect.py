@@ -50,6 +50,9 @@ class CollectConfig(Section):
     min_document_frequency: int = Field(
         3, ge=1, description="Drop grams that fewer *problems* use (rollouts of one problem count once)."
     )
+    document: Literal["problem", "solution"] = Field(
+        "problem", description="What document frequency counts: problems (many rollouts of one are one) or solutions."
+    )
     drop_names: bool = Field(True, description="Drop grams with a name that comes from the problem text.")
     merge_phrases: bool = Field(
         True,

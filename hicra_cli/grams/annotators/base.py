@@ -16,7 +16,7 @@ from hicra_cli.grams.jsonl import json_lines
 class Annotation:
     """What an annotator says about one gram.
 
-    move: None means "not strategic". labelled: False where no judgement could be had; then `reason` says why, move
+    move: None means "not strategic". cluster: number of the gram's cluster where there are any. labelled: False where no judgement could be had; then `reason` says why, move
     is None and confidence 0. model, prompt_version: empty for offline rules.
     """
 
@@ -28,6 +28,7 @@ class Annotation:
     model: str = ""
     prompt_version: str = ""
     labelled: bool = True
+    cluster: int | None = None
 
     def to_row(self) -> dict[str, Any]:
         """The line of `annotations.jsonl`."""
@@ -40,6 +41,7 @@ class Annotation:
             "model": self.model,
             "prompt_version": self.prompt_version,
             "labelled": self.labelled,
+            "cluster": self.cluster,
         }
 
     @staticmethod
@@ -55,6 +57,7 @@ class Annotation:
                 model=str(row.get("model", "")),
                 prompt_version=str(row.get("prompt_version", "")),
                 labelled=bool(row.get("labelled", True)),
+                cluster=None if row.get("cluster") is None else int(row["cluster"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"this is no annotation: {error!r}", where=where) from error
