@@ -12,11 +12,11 @@ from typing import Any
 
 from hicra_cli import __version__
 from hicra_cli.config.root import HicraConfig
-from hicra_cli.core.errors import ArtifactError
+from hicra_cli.core.errors import ArtifactError, DataError
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.registry import Artifact, Registry
-from hicra_cli.embedded import grams_path, policy_path
-from hicra_cli.grams.gram_set import FILE_NAME, GramSet
+from hicra_cli.embedded import policy_path
+from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.report.diagnosis import Diagnosis, GramSetFacts, LineageLine, to_json
 from hicra_cli.report.evaluations import evaluation_rows
 from hicra_cli.report.html import change, render
@@ -29,6 +29,7 @@ from hicra_cli.report.svg import standalone
 from hicra_cli.report.tables import tables
 
 from .base import External, Input, Plan, Stage, Work, Workspace, execute
+from .gram_sets import load_gram_set, resolve_gram_set
 
 SECTIONS = ("seed", "device", "task", "engine", "train")
 UNTOLD = frozenset(("train.name",))
@@ -39,7 +40,6 @@ SUMMARISED = (
     "hicra/semantic_entropy_rarefied_nats",
     "policy/token_entropy_nats",
 )
-EMBEDDED_GRAMS = "grams:embedded"
 
 
 def run(config: HicraConfig, registry: Registry, progress: Progress) -> Artifact:
@@ -52,7 +52,7 @@ def plan(config: HicraConfig, registry: Registry) -> Plan:
     wanted = config.diagnose
     trainings = _trainings(wanted.trainings, registry)
     evaluations = _evaluations(wanted.evaluations, trainings, registry)
-    grams = registry.resolve(wanted.gram_set) if wanted.gram_set else _own_grams(trainings[0], registry)
+    grams = resolve_gram_set(wanted.gram_set, registry) if wanted.gram_set else _own_grams(trainings[0], registry)
     inputs: dict[str, Input] = {f"training-{place}": each for place, each in enumerate(trainings, start=1)}
     inputs |= {f"evaluation-{place}": each for place, each in enumerate(evaluations, start=1)}
     if grams is not None:
@@ -67,7 +67,7 @@ def work(workspace: Workspace) -> Work:
     """Measure every run, make them comparable, write what a reader takes away."""
     registry, wanted = workspace.registry, workspace.config.diagnose
     inputs = workspace.plan.inputs
-    gram_set = None if "gram_set" not in inputs else _load_grams(inputs["gram_set"])
+    gram_set = None if "gram_set" not in inputs else load_gram_set(inputs["gram_set"])
     trainings = [each for role, each in inputs.items() if role.startswith("training-") and isinstance(each, Artifact)]
     sources = [
         _source(training, label, registry) for training, label in zip(trainings, _labels(trainings), strict=True)
@@ -117,24 +117,22 @@ def _evaluations(references: Sequence[str], trainings: Sequence[Artifact], regis
 
 
 def _own_grams(training: Artifact, registry: Registry) -> Input | None:
-    """The gram-set a training used: published, or the embedded task's own; None where it used none."""
+    """The gram-set a training used: published, shipped or a file; None where it used none or it is gone."""
     for each, role in registry.inputs(training):
         if role == "gram_set":
             return each
-    if _external(training, "gram_set").get("ref") == EMBEDDED_GRAMS:
-        return External(EMBEDDED_GRAMS, GramSet.load(grams_path()).digest, grams_path())
-    return None
-
-
-def _load_grams(grams: Input) -> GramSet:
-    return GramSet.load(grams.file(FILE_NAME) if isinstance(grams, Artifact) else grams.path)
+    reference = _external(training, "gram_set").get("ref")
+    try:
+        return None if reference is None else resolve_gram_set(reference, registry)
+    except (ArtifactError, DataError):  # a user's file that is gone or spoilt since
+        return None
 
 
 def _source(training: Artifact, label: str, registry: Registry) -> RunSource:
     own = _own_grams(training, registry)
-    own_grams = None if own is None else _load_grams(own)
+    own_grams = None if own is None else load_gram_set(own)
     if isinstance(own, External) and own.digest != _external(training, "gram_set").get("digest"):
-        own_grams = None  # the embedded list of another release of hicra
+        own_grams = None  # another release of hicra shipped another list, or the user's file has changed
     runs = registry.runs(run_id=training.run_id) if training.run_id else []
     return RunSource(
         artifact=training,

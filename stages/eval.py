@@ -28,6 +28,7 @@ from hicra_cli.tasks.prompts import render, template_text
 from .base import Input, Plan, Stage, Work, Workspace, execute
 from .eval_grading import NOT_SAMPLED, graded_rows
 from .eval_summary import bench_summary, text_digest
+from .gram_sets import load_gram_set, resolve_gram_set
 from .policies import resolve_policy
 from .samples import Row, SampledFile, write_samples
 
@@ -43,7 +44,7 @@ def plan(config: HicraConfig, registry: Registry) -> Plan:
     """The policy, the gram-set, and which questions are asked how often."""
     inputs: dict[str, Input] = {"policy": resolve_policy(config.eval.policy, registry)}
     if config.eval.gram_set is not None:
-        inputs["gram-set"] = registry.resolve(config.eval.gram_set)
+        inputs["gram-set"] = resolve_gram_set(config.eval.gram_set, registry)
     benches = _benchmarks(config)
     counts = {bench.name: _samples(bench, config) for bench in benches}
     task = config.task.model_dump(
@@ -222,10 +223,9 @@ def _planning_counter(space: Workspace, tokenizer: Any) -> Callable[[Rollout], i
     """Counts the planning tokens of a rollout under the gram-set, where one is given."""
     if "gram-set" not in space.plan.inputs:
         return None
-    from hicra_cli.grams.gram_set import GramSet
     from hicra_cli.grams.matcher import PlanningMatcher
 
-    matcher = PlanningMatcher(GramSet.load(space.artifact("gram-set").path), tokenizer)
+    matcher = PlanningMatcher(load_gram_set(space.plan.inputs["gram-set"]), tokenizer)
     return lambda rollout: int(
         matcher.planning_mask(rollout.token_ids, truncated=rollout.finish_reason is FinishReason.LENGTH).sum()
     )

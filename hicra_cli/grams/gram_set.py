@@ -7,17 +7,20 @@ of their words, fixed field order, so that equal gram-sets are equal bytes and `
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
 from hicra_cli.core.errors import DataError
 from hicra_cli.core.records import Move, StrategicGram
+from hicra_cli.grams.builtin import builtin_names, builtin_path
+from hicra_cli.grams.jsonl import json_lines
 from hicra_cli.text.words import normalise_gram
 
 FILE_NAME = "grams.jsonl"
+SHOWN_CHARACTERS = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class GramSet:
 
     @classmethod
     def load(cls, source: str | Path, *, home: Path = Path(".hicra")) -> Self:
-        """Read a file, a folder that holds `grams.jsonl`, or a reference such as `gram-set:name@v2` from `home`.
+        """Read a file, a folder that holds `grams.jsonl`, a shipped set by its name (`default-en`), or a reference
+        such as `gram-set:name@v2` from `home`. A file or folder that is called like a shipped set: `./default-en`.
 
         Raises DataError with file and line for malformed content, ArtifactError for an artifact that is missing or
         damaged.
@@ -77,10 +81,15 @@ class GramSet:
             with Registry.open(home, create=False) as registry:
                 artifact = registry.resolve(source)
             return cls(tuple(_grams_in(artifact.file(FILE_NAME))), meta={"reference": artifact.ref})
+        if isinstance(source, str) and (shipped := builtin_path(source)) is not None:
+            return cls(tuple(_grams_in(shipped)), meta={"builtin": source})
         path = Path(source)
         path = path / FILE_NAME if path.is_dir() else path
         if not path.is_file():
-            raise DataError(f"there is no gram-set file {path}", fix="Name a file, or an artifact as gram-set:NAME")
+            shipped_names = "".join(f", {name}" for name in builtin_names())
+            raise DataError(
+                f"there is no gram-set file {path}", fix=f"Name a file, an artifact as gram-set:NAME{shipped_names}"
+            )
         return cls(tuple(_grams_in(path)), meta={"path": str(path)})
 
     def save(self, folder: Path) -> Path:
@@ -120,56 +129,65 @@ def _record(gram: StrategicGram) -> dict[str, Any]:
     }
 
 
-def _grams_in(path: Path) -> list[StrategicGram]:
-    grams: list[StrategicGram] = []
-    lines: dict[tuple[str, ...], int] = {}
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        place = f"{path}:{number}"
-        gram = _gram_of(line, place)
-        if gram.words in lines:
-            raise DataError(
-                f"gram {gram.text!r} stands in line {lines[gram.words]} already", where=place, fix="Remove one of them"
-            )
-        lines[gram.words] = number
-        grams.append(gram)
-    if not grams:
-        raise DataError("the gram-set is empty: no token would be a planning token", where=str(path))
-    return grams
+def read_grams(path: Path) -> Iterator[tuple[StrategicGram, str]]:
+    """(gram, `file:line`) of every line of a `grams.jsonl`, normalised. Raises DataError; judges no line by others."""
+    for where, record in json_lines(path):
+        if not isinstance(record.get("gram"), str):
+            raise DataError("a gram is an object with the text `gram`", where=where)
+        gram = gram_from(record["gram"], where=where, move=move_from(record.get("move"), where=where))
+        yield (
+            replace(
+                gram,
+                cluster=_count(record, "cluster", where),
+                document_frequency=_count(record, "document_frequency", where),
+                source=str(record.get("source") or ""),
+            ),
+            where,
+        )
 
 
-def _gram_of(line: bytes, place: str) -> StrategicGram:
+def gram_from(phrase: str, *, where: str, move: Move | None = None) -> StrategicGram:
+    """The gram of a phrase; DataError at `where` for one that can never occur. A long phrase is shown shortened."""
     try:
-        record = json.loads(line.decode())
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"not a JSON object: {error}", where=place) from error
-    if not isinstance(record, dict) or not isinstance(record.get("gram"), str):
-        raise DataError("a gram is an object with the text `gram`", where=place)
-    try:
-        words = normalise_gram(record["gram"])
+        return StrategicGram(normalise_gram(phrase), move=move)
     except DataError as error:
-        raise DataError(error.what, where=place, fix=error.fix) from error
-    return StrategicGram(
-        words,
-        move=_move(record.get("move"), place),
-        cluster=_count(record, "cluster", place),
-        document_frequency=_count(record, "document_frequency", place),
-        source=str(record.get("source") or ""),
-    )
+        what = error.what if len(phrase) <= SHOWN_CHARACTERS else error.what.replace(repr(phrase), _start(phrase))
+        raise DataError(what, where=where, fix=error.fix) from error
 
 
-def _move(value: object, place: str) -> Move | None:
+def move_from(value: object, *, where: str) -> Move | None:
+    """The move of a field; None stays None. Raises DataError at `where` for anything else."""
     if value is None:
         return None
     try:
         return Move(str(value))
     except ValueError as error:
         known = ", ".join(move.value for move in Move)
-        raise DataError(f"move {value!r} is none of {known}", where=place) from error
+        raise DataError(f"move {_start(str(value))} is none of {known}", where=where) from error
 
 
-def _count(record: dict[str, Any], name: str, place: str) -> int | None:
+def _grams_in(path: Path) -> list[StrategicGram]:
+    grams: list[StrategicGram] = []
+    lines: dict[tuple[str, ...], str] = {}
+    for gram, where in read_grams(path):
+        if gram.words in lines:
+            raise DataError(
+                f"gram {gram.text!r} stands in line {lines[gram.words].rpartition(':')[2]} already",
+                where=where,
+                fix="Remove one of them",
+            )
+        lines[gram.words] = where
+        grams.append(gram)
+    if not grams:
+        raise DataError("the gram-set is empty: no token would be a planning token", where=str(path))
+    return grams
+
+
+def _start(text: str) -> str:
+    return repr(text) if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]!r}…"
+
+
+def _count(record: Mapping[str, Any], name: str, place: str) -> int | None:
     value = record.get(name)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
         raise DataError(f"{name} is no whole number: {value!r}", where=place)

@@ -13,11 +13,11 @@ from hicra_cli.config.root import HicraConfig
 from hicra_cli.core.errors import ArtifactError, Interrupted
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.registry import Artifact, Registry
-from hicra_cli.embedded import grams_path
 from hicra_cli.engine.policy import LoadedPolicy
-from hicra_cli.grams.gram_set import GramSet
+from hicra_cli.grams.builtin import DEFAULT, builtin_names
 
-from ..base import External, Input, Plan, Stage, Work, Workspace, execute
+from ..base import Input, Plan, Stage, Work, Workspace, execute
+from ..gram_sets import EMBEDDED, load_gram_set, resolve_gram_set
 from ..policies import resolve_policy
 from .coverage import coverage_warning
 from .evaluate import evaluate
@@ -44,7 +44,7 @@ def plan(config: HicraConfig, registry: Registry) -> Plan:
     """Resolve policy and gram-set; what a different value of could change the result is in the settings."""
     train = config.train
     policy = resolve_policy(train.policy, registry)
-    grams = resolve_gram_set(config, registry)
+    grams = resolve_grams(config, registry)
     inputs: dict[str, Input] = {"policy": policy} | ({} if grams is None else {"gram_set": grams})
     settings = {
         "seed": config.seed,
@@ -56,15 +56,17 @@ def plan(config: HicraConfig, registry: Registry) -> Plan:
     return Plan(train.name or train.algo, inputs, settings, describe_memory(policy.path, config))
 
 
-def resolve_gram_set(config: HicraConfig, registry: Registry) -> Input | None:
-    """The configured gram-set, else the newest, else the embedded task's own. Only HICRA insists on one."""
+def resolve_grams(config: HicraConfig, registry: Registry) -> Input | None:
+    """The configured gram-set, else the newest, else the one that ships for the task. Only HICRA insists on one."""
     if config.train.gram_set is not None:
-        return registry.resolve(config.train.gram_set)
-    newest = registry.newest("gram-set")
-    if newest is not None:
+        return resolve_gram_set(config.train.gram_set, registry)
+    # Placebos and thinned sets are trained with when they are named, never by accident.
+    proper = (each for each in registry.list("gram-set") if "control" not in each.summary)
+    if (newest := next(proper, None)) is not None:
         return newest
-    if config.task.kind == "countdown":
-        return External("grams:embedded", GramSet.load(grams_path()).digest, grams_path())
+    shipped = EMBEDDED if config.task.kind == "countdown" else DEFAULT
+    if shipped == EMBEDDED or shipped in builtin_names():
+        return resolve_gram_set(shipped, registry)
     if config.train.algo == "hicra":
         raise ArtifactError(
             "there is no gram-set in the registry, and HICRA needs one",
@@ -77,7 +79,7 @@ def work(workspace: Workspace) -> Work:
     """Build the run, go back to its newest checkpoint, train, publish."""
     folder = workspace.folder
     grams = workspace.plan.inputs.get("gram_set")
-    gram_set = None if grams is None else GramSet.load(grams_file(grams))
+    gram_set = None if grams is None else load_gram_set(grams)
     if workspace.plan.inputs["policy"].ref == "nano" and workspace.config.train.lr < SLOW_FOR_NANO:
         workspace.progress.note(
             f"train.lr {workspace.config.train.lr:g} suits models of billions of parameters; the built-in nano hardly "
@@ -96,11 +98,6 @@ def work(workspace: Workspace) -> Work:
     policies = [(workspace.registry.resolve(each["policy"]), each["step"]) for each in read_policies(folder)]
     _alias_best(workspace.registry, policies, read_steps(folder))
     return Work(_summary(folder), [(policy, f"step-{step}") for policy, step in policies])
-
-
-def grams_file(grams: Input) -> Path:
-    """The JSONL file of a gram-set, published or embedded."""
-    return grams.file("grams.jsonl") if isinstance(grams, Artifact) else grams.path
 
 
 def _loop(workspace: Workspace, state: TrainState, tools: StepTools, source: LoadedPolicy, stop: StopSignal) -> None:

@@ -47,8 +47,8 @@ def test_an_empty_gram_set_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "not a JSON object"),
-        ("[1]", "text `gram`"),
+        ("{", "no JSON"),
+        ("[1]", "a JSON object is needed"),
         ('{"gram": 3}', "text `gram`"),
         ('{"gram": "let 3 be"}', "can never occur"),
         ('{"gram": ""}', "no word"),
@@ -56,8 +56,8 @@ def test_an_empty_gram_set_is_refused(tmp_path):
         ('{"gram": "let us go", "cluster": "one"}', "cluster is no whole number"),
         ('{"gram": "let us go", "document_frequency": 1.5}', "document_frequency is no whole number"),
         ('{"gram": "LET me think"}', "line 1 already"),
-        ('{"gram": "let us go", "cluster": ' + "9" * 5000 + "}", "not a JSON object"),
-        ("[" * 100_000, "not a JSON object"),
+        ('{"gram": "let us go", "cluster": ' + "9" * 5000 + "}", "cannot be read as JSON"),
+        ("[" * 100_000, "cannot be read as JSON"),
     ],
 )
 def test_a_malformed_line_is_named(tmp_path, line, message):
