@@ -1,0 +1,373 @@
+"""The blind labelling round: a person judges strategic grams and random n-grams mixed, without seeing which is which.
+
+The paper's readers judged 86 % of its strategic grams as planning and 12 % of random n-grams (ICLR version). Half of
+the items are grams of the set, the other half n-grams from outside it, matched to them in length and frequency.
+Judgements are about a gram, so a journal of them serves a later round that draws the same gram again.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hicra_cli.core.errors import DataError
+from hicra_cli.core.seeds import generator_for
+from hicra_cli.grams.interview import Pages
+from hicra_cli.grams.journal import Journal
+
+FILE_NAME = "audit.jsonl"
+PAPER_STRATEGIC, PAPER_RANDOM = 0.86, 0.12
+ASSUMPTION = (
+    "n-grams outside the set, at least as widespread as its rarest gram and not nested with one, are planning as often "
+    "as the drawn ones of their length"
+)
+WINDOW = 16  # a control is drawn among this many of the nearest in frequency
+DRAWS = 20_000
+_Z_95 = 1.959963984540054  # the 97.5 % point of the normal distribution
+
+
+class Counted(Protocol):
+    """A gram with its figures in the corpus: `Considered` and `Candidate` are such."""
+
+    @property
+    def gram(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def document_frequency(self) -> int: ...
+    @property
+    def contexts(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AuditItem:
+    """A gram to be judged. strategic: it is in the set; stands_for: how many uses in the corpus it represents."""
+
+    gram: str
+    strategic: bool
+    count: int
+    document_frequency: int
+    stands_for: float
+    contexts: tuple[str, ...] = ()
+
+    @property
+    def num_words(self) -> int:
+        return len(self.gram.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A share with its 95 % interval; nan where nothing was judged. judged, planning: the counts behind it."""
+
+    value: float
+    low: float
+    high: float
+    judged: int
+    planning: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditResult:
+    """strategic: share of the set's grams judged planning (precision). random: the same of the n-grams outside it.
+
+    recall: share of all planning uses that are uses of the set's grams, under `assumption`. unanswered: items not
+    judged, or of which the person could not say.
+    """
+
+    strategic: Estimate
+    random: Estimate
+    recall: Estimate
+    unanswered: int
+    assumption: str = ASSUMPTION
+
+    def to_summary(self) -> dict[str, Any]:
+        """The figures that are known, for an artifact's summary."""
+        named = {"precision": self.strategic, "random": self.random, "recall": self.recall}
+        figures: dict[str, Any] = {"unanswered": self.unanswered}
+        for name, estimate in named.items():
+            if math.isfinite(estimate.value):
+                figures |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+            figures[f"{name}_judged"] = estimate.judged
+        return {**figures, "assumption": self.assumption}
+
+
+class AuditInterview:
+    """A round over `items` in their blind order, resumed from `journal`. Raises what `Journal` raises."""
+
+    def __init__(self, items: Sequence[AuditItem], journal: Path) -> None:
+        self.items = tuple(items)
+        self._journal = Journal(journal)
+        self._standing: list[tuple[str, bool]] = []
+        for where, row in self._journal.rows:
+            _replay(row, self._standing, where=where)
+        self._answers = dict(self._standing)
+        self.pages = Pages(len(self.items), lambda at: self.items[at].gram not in self._answers)
+
+    @property
+    def answers(self) -> dict[str, bool]:
+        """By gram: whether it is planning."""
+        return dict(self._answers)
+
+    @property
+    def position(self) -> int | None:
+        """The index of the current item; None where none is open any more."""
+        return self.pages.position
+
+    @property
+    def current(self) -> AuditItem | None:
+        """The item to be judged, or looked at."""
+        return None if self.position is None else self.items[self.position]
+
+    @property
+    def num_judged(self) -> int:
+        """How many of the items are judged."""
+        return sum(each.gram in self._answers for each in self.items)
+
+    @property
+    def num_skipped(self) -> int:
+        """How many were skipped and are open."""
+        return sum(self.items[at].gram not in self._answers for at in self.pages.skipped)
+
+    @property
+    def notice(self) -> str:
+        """What a person should know when the round starts; mostly empty."""
+        return "the last answer was only half written and was cut off" if self._journal.cut else ""
+
+    def judge(self, planning: bool) -> None:
+        """Answer the current item and go to the next open one. Raises RunError where it cannot be kept."""
+        if self.current is None or self.position is None:
+            raise ValueError("no item is open")
+        gram = self.current.gram
+        self._journal.append({"gram": gram, "judged": "planning" if planning else "not planning"})
+        self._standing.append((gram, planning))
+        self._answers[gram] = planning
+        self.pages.to_next_open(self.position + 1)
+
+    def skip(self) -> None:
+        """Leave the item unanswered and go on."""
+        self.pages.skip()
+
+    def undo(self) -> str | None:
+        """Take the last answer back and stand at its gram; returns the gram, or None."""
+        if not self._standing:
+            return None
+        gram = self._standing[-1][0]
+        self._journal.append({"gram": gram, "judged": "undo"})
+        self._standing.pop()
+        self._answers = dict(self._standing)
+        for at, item in enumerate(self.items):
+            if item.gram == gram:
+                self.pages.skipped.discard(at)
+                self.pages.position = at
+        return gram
+
+    def close(self) -> None:
+        """Let the journal go; the answers can still be read."""
+        self._journal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def hold_audit(
+    accepted: Sequence[Counted],
+    others: Sequence[Counted],
+    *,
+    size: int,
+    seed: int,
+    journal: Path,
+    ask: Callable[[AuditInterview], None],
+    folder: Path,
+) -> AuditResult:
+    """Draw a round, have it answered, write `audit.jsonl` into `folder`: what the curate stage does for `audit`."""
+    items = draw_audit(accepted, others, size=size, seed=seed)
+    with AuditInterview(items, journal) as interview:
+        ask(interview)
+    write_audit(folder, items, interview.answers)
+    return estimate_audit(items, interview.answers)
+
+
+def draw_audit(accepted: Sequence[Counted], others: Sequence[Counted], *, size: int, seed: int) -> list[AuditItem]:
+    """Half grams of the set, half n-grams from outside it, in an order that tells nothing. A function of its arguments,
+    whatever their order.
+
+    others: candidates; those of the set and those nested with one of its grams (one contains the other) are left out,
+    for their planning is the set's. size: at most; less where there is not enough. Raises DataError where one half
+    would be empty.
+    """
+    used = sorted((each for each in accepted if each.count > 0), key=lambda each: each.gram)
+    population = _outside(used, others)
+    if not used or not population:
+        half = "gram of the set occurs in the candidates" if not used else "n-gram is left outside the set"
+        raise DataError(f"no {half}: there is nothing to compare", fix="Collect from more rollouts")
+    generator = generator_for(seed, "audit")
+    order = generator.permutation(len(used))
+    strategic = [used[at] for at in order[: min(len(used), max(1, size // 2))]]
+    controls = _matched(strategic, population, generator)
+    uses = sum(each.count for each in used)
+    items = [_item(each, strategic=True, stands_for=uses / len(strategic)) for each in strategic]
+    items += _weighted_controls(controls, population)
+    return [items[at] for at in generator.permutation(len(items))]
+
+
+def estimate_audit(items: Sequence[AuditItem], answers: Mapping[str, bool]) -> AuditResult:
+    """Shares with Wilson 95 % intervals, and the recall.
+
+    recall = U p / (U p + sum over lengths n of U_n q_n), with p the share of the set's grams judged planning, U their
+    uses, q_n the share of random n-grams of n words judged planning and U_n the uses outside the set; a length without
+    a judgement takes the share of all. Its interval is the middle 95 % of the recall under the Jeffreys posteriors
+    Beta(yes + 1/2, no + 1/2) of all shares, from DRAWS fixed draws.
+    """
+    halves = {kind: [each for each in items if each.strategic == kind] for kind in (True, False)}
+    strategic, random = (_share(halves[kind], answers) for kind in (True, False))
+    unanswered = sum(each.gram not in answers for each in items)
+    recall = Estimate(math.nan, math.nan, math.nan, strategic.judged + random.judged, strategic.planning)
+    if strategic.judged and random.judged and strategic.planning + random.planning:
+        recall = _recall(halves[True], halves[False], answers)
+    return AuditResult(strategic, random, recall, unanswered)
+
+
+def wilson_interval(yes: int, number: int) -> tuple[float, float]:
+    """The 95 % interval of a share, `yes` of `number` (Wilson 1927); nan where number is 0."""
+    if number == 0:
+        return math.nan, math.nan
+    share, z2 = yes / number, _Z_95**2
+    centre = (share + z2 / (2 * number)) / (1 + z2 / number)
+    reach = _Z_95 * math.sqrt(share * (1 - share) / number + z2 / (4 * number**2)) / (1 + z2 / number)
+    low, high = max(0.0, centre - reach), min(1.0, centre + reach)
+    return (0.0 if yes == 0 else low), (1.0 if yes == number else high)
+
+
+def write_audit(folder: Path, items: Sequence[AuditItem], answers: Mapping[str, bool]) -> None:
+    """`audit.jsonl`: the items in the order they were shown, with what each stood for and the answer (or null)."""
+    with (folder / FILE_NAME).open("w", encoding="utf-8", newline="\n") as stream:
+        for item in items:
+            row = {
+                "gram": item.gram,
+                "strategic": item.strategic,
+                "planning": answers.get(item.gram),
+                "count": item.count,
+                "document_frequency": item.document_frequency,
+                "stands_for": item.stands_for,
+            }
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _outside(used: Sequence[Counted], others: Sequence[Counted]) -> list[Counted]:
+    """Candidates that are no gram of the set, not nested with one, and as widespread as the rarest of them."""
+    if not used:
+        return []
+    inside = {part for each in used for part in _parts(each.gram)}
+    grams = {each.gram for each in used}
+    rarest = min(each.document_frequency for each in used)
+    kept = {
+        each.gram: each
+        for each in others
+        if each.count > 0
+        and each.document_frequency >= rarest
+        and each.gram not in inside
+        and not any(part in grams for part in _parts(each.gram))
+    }
+    return [kept[gram] for gram in sorted(kept)]
+
+
+def _parts(gram: str) -> set[str]:
+    """All runs of words inside a gram, itself too."""
+    words = gram.split()
+    return {" ".join(words[start:end]) for start in range(len(words)) for end in range(start + 1, len(words) + 1)}
+
+
+def _matched(
+    strategic: Sequence[Counted], population: Sequence[Counted], generator: np.random.Generator
+) -> list[Counted]:
+    """For each gram one n-gram of its length and about its frequency, none twice; fewer where they run out.
+
+    Nearness is in factors of two of document frequency plus those of count.
+    """
+    lengths = np.array([len(each.gram.split()) for each in population])
+    frequencies = np.array([_frequency(each) for each in population])
+    is_free = np.ones(len(population), dtype=bool)
+    chosen: list[Counted] = []
+    for gram in strategic:
+        pool = np.flatnonzero(is_free & (lengths == len(gram.gram.split())))
+        if not len(pool):
+            continue
+        distance = np.abs(frequencies[pool] - _frequency(gram)).sum(axis=1)
+        nearest = pool[np.argsort(distance, kind="stable")[:WINDOW]]
+        at = int(nearest[generator.integers(len(nearest))])
+        is_free[at] = False
+        chosen.append(population[at])
+    return chosen
+
+
+def _frequency(each: Counted) -> tuple[float, float]:
+    return math.log2(each.document_frequency + 1), math.log2(each.count + 1)
+
+
+def _weighted_controls(controls: Sequence[Counted], population: Sequence[Counted]) -> list[AuditItem]:
+    """Each control stands for its part of the uses of all n-grams of its length."""
+    uses: Counter[int] = Counter()
+    for each in population:
+        uses[len(each.gram.split())] += each.count
+    drawn = Counter(len(each.gram.split()) for each in controls)
+    return [
+        _item(each, strategic=False, stands_for=uses[length] / drawn[length])
+        for each in controls
+        for length in [len(each.gram.split())]
+    ]
+
+
+def _item(each: Counted, *, strategic: bool, stands_for: float) -> AuditItem:
+    return AuditItem(each.gram, strategic, each.count, each.document_frequency, stands_for, each.contexts)
+
+
+def _share(items: Sequence[AuditItem], answers: Mapping[str, bool]) -> Estimate:
+    judged = [answers[each.gram] for each in items if each.gram in answers]
+    yes = sum(judged)
+    low, high = wilson_interval(yes, len(judged))
+    return Estimate(yes / len(judged) if judged else math.nan, low, high, len(judged), yes)
+
+
+def _recall(strategic: Sequence[AuditItem], random: Sequence[AuditItem], answers: Mapping[str, bool]) -> Estimate:
+    inside, outside = _share(strategic, answers), _share(random, answers)
+    lengths = sorted({each.num_words for each in random})
+    strata = [[each for each in random if each.num_words == length] for length in lengths]
+    shares = [_share(each, answers) for each in strata]
+    shares = [each if each.judged else outside for each in shares]
+    uses = [math.fsum(each.stands_for for each in stratum) for stratum in strata]
+    set_uses = math.fsum(each.stands_for for each in strategic)
+    found = set_uses * inside.value
+    missed = math.fsum(number * each.value for number, each in zip(uses, shares, strict=True))
+    generator = generator_for(0, "audit-recall")
+    found_draws = set_uses * _posterior(inside, generator)
+    missed_draws = np.sum(
+        [number * _posterior(each, generator) for number, each in zip(uses, shares, strict=True)], axis=0
+    )
+    low, high = np.quantile(found_draws / (found_draws + missed_draws), (0.025, 0.975))
+    judged, planning = inside.judged + outside.judged, inside.planning + outside.planning
+    return Estimate(found / (found + missed), float(low), float(high), judged, planning)
+
+
+def _posterior(share: Estimate, generator: np.random.Generator) -> NDArray[np.float64]:
+    return generator.beta(share.planning + 0.5, share.judged - share.planning + 0.5, DRAWS)
+
+
+def _replay(row: dict[str, Any], standing: list[tuple[str, bool]], *, where: str) -> None:
+    gram, judged = row.get("gram"), row.get("judged")
+    if not isinstance(gram, str) or judged not in ("planning", "not planning", "undo"):
+        raise DataError("this is no line of an audit's journal", where=where, fix="Remove the line")
+    if judged != "undo":
+        standing.append((gram, judged == "planning"))
+    elif standing and standing[-1][0] == gram:
+        standing.pop()
+    else:
+        raise DataError(f"this takes back an answer about `{gram}` that is not the last one", where=where)
