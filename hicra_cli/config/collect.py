@@ -36,8 +36,8 @@ class CollectConfig(Section):
     points: int = Field(5, ge=1, description="How many checkpoints of `training`, spread evenly over the run.")
     rollouts: list[Path] = Field(
         default_factory=list,
-        description="Read existing rollouts (JSONL, .gz or .zst, or a rollouts artifact's Parquet) instead of "
-        "sampling.",
+        description="Read existing rollouts instead of sampling: files (JSONL, .gz or .zst, Parquet), folders of them, "
+        "a saved data set, hf:OWNER/NAME[/SUBSET][@REVISION][:SPLIT], rollouts:NAME, training:NAME.",
     )
     fields: RolloutFields = Field(default_factory=RolloutFields, description="Field names of `rollouts`.")
     num_prompts: int = Field(256, ge=1, description="Training problems to sample.")
@@ -62,6 +62,11 @@ class CollectConfig(Section):
         "combined",
         description="Order of the candidates: problems that use the gram, association with success, growth from early "
         "to late checkpoints, or all of them together with sparsity inside a solution.",
+    )
+    balance: bool = Field(
+        True,
+        description="Rank as if each policy and step had given equally many solutions, so that late checkpoints, which "
+        "solve more, do not decide alone; no count changes.",
     )
     memory: ByteSize = Field(ByteSize(2 * 10**9), ge=10**8, description="Memory counting may take, e.g. 500MB or 4GB.")
     workers: int = Field(0, ge=0, description="Processes that count; 0 is one per core.")

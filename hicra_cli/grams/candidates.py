@@ -17,9 +17,9 @@ class Share:
 class Scores:
     """Why a candidate stands where it stands. None: the corpus cannot tell.
 
-    log_odds: of being in a success rather than a failure, with a prior, in standard errors. growth: log2 of its share
-    of solutions at the late checkpoints over the early ones. c_value: uses that no longer candidate accounts for,
-    weighted by length. rank: what the candidates are ordered by, larger first.
+    log_odds: of being in a success rather than a failure, against the median use, in standard errors. growth: log2 of
+    its share of solutions at the late checkpoints over the early ones. c_value: uses that no longer candidate accounts
+    for, weighted by length. rank: what the candidates are ordered by, larger first.
     """
 
     log_odds: float | None = None
