@@ -1,52 +1,53 @@
-"""Example surroundings of a gram, chosen by a hash: independent of the order of solutions, one per problem."""
+"""Example surroundings of grams, chosen by a hash: independent of the order of solutions, one per problem."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hicra_cli.core.seeds import seed_for
+from hicra_cli.grams.counting import Solution
+from hicra_cli.text.words import segments
 
 CONTEXT_BEFORE = 120
 CONTEXT_AFTER = 120
 
 
-class ContextChooser:
-    """Chooses up to `limit` surroundings per gram.
+def choose_contexts(
+    solutions: Iterable[Solution],
+    grams: Sequence[str],
+    *,
+    limit: int,
+    seed: int,
+    on_solution: Callable[[], None] = lambda: None,
+) -> list[tuple[str, ...]]:
+    """Up to `limit` surroundings of each gram, in the order of `grams`, at most one from each problem.
 
-    solutions: (problem id, text) each; problem_of: (solutions,) number of the problem. Holds one hash per solution,
-    so that choosing for many grams costs one sort.
+    Only successful solutions are shown, each by the gram's first occurrence in it. Which ones is decided by a hash of
+    (seed, problem, text, gram).
     """
-
-    def __init__(
-        self, solutions: Sequence[tuple[str, str]], problem_of: NDArray[np.int64], *, seed: int, limit: int
-    ) -> None:
-        self._solutions = solutions
-        self._problem_of = problem_of
-        self._limit = limit
-        hashes = [seed_for(seed, "contexts", prompt=f"{key}\n{text}") for key, text in solutions] if limit else []
-        self._hash = np.array(hashes, dtype=np.uint64)
-
-    def choose(
-        self, grams: Sequence[str], row: NDArray[np.int64], owner: NDArray[np.int64], spans: NDArray[np.int32]
-    ) -> list[tuple[str, ...]]:
-        """One tuple of contexts per gram.
-
-        row, owner: (U,) gram and solution of each use, the first one in each solution; spans: (U, 2) its characters.
-        """
-        if not self._limit:
-            return [()] * len(grams)
-        salt = np.array([_text_hash(gram) for gram in grams], dtype=np.uint64)
-        chosen: list[list[str]] = [[] for _ in grams]
-        seen: set[tuple[int, int]] = set()
-        for at in np.lexsort((_mix(self._hash[owner] ^ salt[row]), row)):
-            gram, problem = int(row[at]), int(self._problem_of[owner[at]])
-            if len(chosen[gram]) < self._limit and (gram, problem) not in seen:
-                seen.add((gram, problem))
-                start, end = (int(each) for each in spans[at])
-                chosen[gram].append(context_around(self._solutions[owner[at]][1], start, end))
-        return [tuple(each) for each in chosen]
+    best: list[dict[str, tuple[int, str]]] = [{} for _ in grams]
+    index = {gram: at for at, gram in enumerate(grams)}
+    lengths = sorted({len(gram.split()) for gram in grams})
+    for solution in solutions:
+        on_solution()
+        if not solution.successful or not limit:
+            continue
+        found: dict[int, tuple[int, int]] = {}
+        for segment in segments(solution.text):
+            words = [word.normalised for word in segment]
+            for n in lengths:
+                for start in range(len(words) - n + 1):
+                    gram = index.get(" ".join(words[start : start + n]))
+                    if gram is not None:
+                        found.setdefault(gram, (segment[start].start, segment[start + n - 1].end))
+        salt = seed_for(seed, "contexts", prompt=f"{solution.problem_id}\n{solution.text}")
+        for gram, (start, end) in found.items():
+            priority = salt ^ _text_hash(grams[gram])
+            context = context_around(solution.text, start, end)
+            known = best[gram].get(solution.problem_id)
+            best[gram][solution.problem_id] = min(known or (priority, context), (priority, context))
+            if len(best[gram]) > limit:
+                del best[gram][max(best[gram], key=lambda problem: best[gram][problem])]
+    return [tuple(context for _, context in sorted(each.values())) for each in best]
 
 
 def context_around(text: str, start: int, end: int) -> str:
@@ -62,10 +63,3 @@ def context_around(text: str, start: int, end: int) -> str:
 
 def _text_hash(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
-
-
-def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of splitmix64: spreads the bits of a xor of two hashes (Steele, Lea and Flood 2014)."""
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))

@@ -8,15 +8,16 @@ Document frequency counts *problems*: many rollouts of one easy problem are one 
 """
 
 from array import array
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hicra_cli.config.collect import CollectConfig
 from hicra_cli.grams.candidates import Candidate, Counts, Share
-from hicra_cli.grams.contexts import ContextChooser
 from hicra_cli.text.words import Word, segments
 
 # A gram made of these alone says nothing about strategy ("of the", "it is in the"). Kept short on purpose:
@@ -48,52 +49,82 @@ STOP_WORDS = frozenset(
     ]
 )
 
+POOL_FACTOR = 10
+REASONS = ("rare", "symbols", "stop_words", "names", "beyond_pool")
+
 Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """One response to one problem. `truncated`: the limit of tokens cut it, so its last word may be a fragment."""
+    """One response to one problem.
+
+    truncated: the limit of tokens cut it, so its last word may be a fragment. successful: False is read for comparison
+    only (`Candidate.failures`) and counts for nothing else.
+    """
 
     problem_id: str
     text: str
     policy: str | None = None
     step: int | None = None
     truncated: bool = False
+    successful: bool = True
 
 
 def count_grams(
-    solutions: Sequence[Solution],
+    solutions: Iterable[Solution],
     config: CollectConfig,
     *,
     seed: int,
+    scratch: Path | None = None,
+    names: frozenset[str] = frozenset(),
     on_solution: Callable[[], None] = lambda: None,
 ) -> Counts:
-    """Count the n-grams of `config.ngram_min` … `ngram_max` words and keep the widespread ones.
+    """Count the n-grams of `config.ngram_min` … `ngram_max` words in one pass; the pool of the most widespread ones.
 
-    Contexts are chosen by a hash of (seed, problem, text, gram): one per problem, whatever the order of solutions.
+    The pool holds POOL_FACTOR * `config.max_candidates` grams without contexts. scratch: a folder for what memory
+    cannot hold. names: normalised words; a gram with one of them is dropped.
     """
-    corpus = _corpus(solutions, on_solution)
+    every = list(solutions)
+    failed = [each for each in every if not each.successful]
+    counted = [each for each in every if each.successful]
+    corpus = _corpus(counted, on_solution)
     levels = [
-        _count_level(corpus, level, minimum=config.min_document_frequency)
+        _count_level(corpus, level, minimum=config.min_document_frequency, names=names)
         for level in _levels(corpus, config.ngram_max)
         if level.n >= config.ngram_min
     ]
-    order = _most_widespread(corpus, levels, limit=config.max_candidates)
+    order = _most_widespread(corpus, levels, limit=POOL_FACTOR * config.max_candidates)
     kept = {level.n: [gram for at, gram in order if at == index] for index, level in enumerate(levels)}
-    keys = [(each.problem_id, each.text) for each in solutions]
-    contexts = ContextChooser(keys, corpus.problem_of, seed=seed, limit=config.contexts)
-    built = [_candidates(corpus, level, kept[level.n], contexts) for level in levels]
-    dropped = {reason: sum(level.dropped[reason] for level in levels) for reason in ("rare", "symbols", "stop_words")}
-    dropped["beyond_max_candidates"] = sum(len(level.survivors) for level in levels) - len(order)
+    built = [each for level in levels for each in _candidates(corpus, level, kept[level.n])]
+    dropped = {reason: sum(level.dropped[reason] for level in levels) for reason in REASONS[:-1]}
+    dropped["beyond_pool"] = sum(len(level.survivors) for level in levels) - len(order)
+    failures = _failures(failed, {each.gram for each in built}, config)
     return Counts(
-        candidates=tuple(sorted((each for found in built for each in found), key=_rank)),
+        candidates=tuple(sorted((replace(each, failures=failures[each.gram]) for each in built), key=_rank)),
         problems=corpus.num_problems,
-        solutions=len(solutions),
+        solutions=len(counted),
         words=int((corpus.words >= 0).sum()),
         distinct_grams=sum(level.distinct for level in levels),
         dropped=dropped,
+        failures=len(failed),
     )
+
+
+def _failures(failed: list[Solution], grams: set[str], config: CollectConfig) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for solution in failed:
+        lines = [[word.normalised for word in segment] for segment in _whole_segments(solution)]
+        found.update(
+            {
+                gram
+                for words in lines
+                for n in range(config.ngram_min, config.ngram_max + 1)
+                for at in range(len(words) - n + 1)
+                if (gram := " ".join(words[at : at + n])) in grams
+            }
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +224,14 @@ def _levels(corpus: _Corpus, ngram_max: int) -> list[_Level]:
     return levels
 
 
-def _count_level(corpus: _Corpus, level: _Level, *, minimum: int) -> _Counted:
+def _count_level(corpus: _Corpus, level: _Level, *, minimum: int, names: frozenset[str]) -> _Counted:
     distinct = len(level.first)
     used = np.unique(level.gram * max(corpus.num_problems, 1) + corpus.problem_of[corpus.owner[level.position]])
     document_frequency = np.bincount(used // max(corpus.num_problems, 1), minlength=distinct)
     words = corpus.words[level.first[:, None] + np.arange(level.n)]
     symbolic = _flags(corpus.vocabulary, _is_symbol)[words].any(axis=1)
     empty = _flags(corpus.vocabulary, STOP_WORDS.__contains__)[words].all(axis=1)
+    named = _flags(corpus.vocabulary, names.__contains__)[words].any(axis=1)
     rare = document_frequency < minimum
     return _Counted(
         n=level.n,
@@ -208,12 +240,13 @@ def _count_level(corpus: _Corpus, level: _Level, *, minimum: int) -> _Counted:
         first=level.first,
         count=np.bincount(level.gram, minlength=distinct),
         document_frequency=document_frequency,
-        survivors=np.flatnonzero(~rare & ~symbolic & ~empty),
+        survivors=np.flatnonzero(~rare & ~symbolic & ~empty & ~named),
         distinct=distinct,
         dropped={
             "rare": int(rare.sum()),
             "symbols": int((~rare & symbolic).sum()),
             "stop_words": int((~rare & ~symbolic & empty).sum()),
+            "names": int((~rare & ~symbolic & ~empty & named).sum()),
         },
     )
 
@@ -251,8 +284,8 @@ def _spell(corpus: _Corpus, level: _Counted, gram: int) -> str:
     return " ".join(corpus.vocabulary[word] for word in corpus.words[start : start + level.n])
 
 
-def _candidates(corpus: _Corpus, level: _Counted, kept: list[int], contexts: ContextChooser) -> list[Candidate]:
-    """The kept grams of one length with their shares per policy and step and their contexts."""
+def _candidates(corpus: _Corpus, level: _Counted, kept: list[int]) -> list[Candidate]:
+    """The kept grams of one length with their shares per policy and step."""
     if not kept:
         return []
     row_of = np.full(level.distinct, -1, dtype=np.int64)
@@ -268,8 +301,6 @@ def _candidates(corpus: _Corpus, level: _Counted, kept: list[int], contexts: Con
     users = users.reshape(len(kept), num_groups)
     sizes = np.bincount(corpus.group_of, minlength=num_groups)
     texts = [_spell(corpus, level, gram) for gram in kept]
-    spans = np.stack([corpus.start[position], corpus.end[position + level.n - 1]], axis=1)
-    chosen = contexts.choose(texts, row, owner, spans)
     return [
         Candidate(
             gram=text,
@@ -278,7 +309,7 @@ def _candidates(corpus: _Corpus, level: _Counted, kept: list[int], contexts: Con
             solutions=int(users[at].sum()),
             document_frequency=int(level.document_frequency[gram]),
             shares=_shares(corpus.groups, users[at], sizes),
-            contexts=chosen[at],
+            contexts=(),
         )
         for at, (gram, text) in enumerate(zip(kept, texts, strict=True))
     ]

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from hicra_cli.config.collect import CollectConfig
 from hicra_cli.grams.candidates import Share
-from hicra_cli.grams.counting import STOP_WORDS, Solution, count_grams
+from hicra_cli.grams.counting import POOL_FACTOR, STOP_WORDS, Solution, count_grams
 from hicra_cli.text.words import segments
 
 
@@ -76,7 +77,7 @@ def test_what_is_dropped_is_counted_by_reason():
     # kept: let me check. symbols: "let x be"; stop words: "it is in", "is in the", "it is in the"; rare:
     # "a rare find", "rare find here", "a rare find here"
     assert [each.gram for each in counts.candidates] == ["let me check"]
-    assert counts.dropped == {"rare": 3, "symbols": 1, "stop_words": 3, "beyond_max_candidates": 0}
+    assert counts.dropped == {"rare": 3, "symbols": 1, "stop_words": 3, "names": 0, "beyond_pool": 0}
     assert counts.distinct_grams == 8
     assert (counts.problems, counts.solutions, counts.words) == (4, 4, 3 * 10 + 4)
 
@@ -89,33 +90,49 @@ def test_strategic_grams_of_function_words_are_kept():
     assert "it is" not in STOP_WORDS
 
 
-def test_the_most_widespread_are_kept_and_ties_broken_by_count_then_text():
-    solutions = [Solution("p", "we b c. we b c. we d e. we a e"), Solution("q", "we z z")]
-    kept = count_grams(solutions, config(max_candidates=2), seed=0)
-    assert [each.gram for each in kept.candidates] == []
-    solutions = [Solution("p", "we see bees. we see bees. we see dogs. we see ants"), Solution("q", "you see cats")]
-    kept = count_grams(solutions, config(max_candidates=2), seed=0)
-    assert [each.gram for each in kept.candidates] == ["we see bees", "we see ants"]
-    assert kept.dropped["beyond_max_candidates"] == 2
+def test_the_pool_keeps_the_most_widespread_and_breaks_ties_by_count_then_text():
+    # 13 grams of 3 words: one of 2 problems, two of 1 problem and 2 uses, ten of 1 problem and 1 use ("al" … "ju")
+    words = [letter + other for letter, other in zip("abcdefghij", "lmnopqrstu", strict=True)]
+    text = "we see bees. we see dogs. we see dogs. you see bees. you see bees. "
+    solutions = [Solution("p", text + ". ".join(f"{word} see ants" for word in words)), Solution("q", "we see bees")]
+    counts = count_grams(solutions, config(max_candidates=1), seed=0)
+    assert POOL_FACTOR == 10
+    assert [each.gram for each in counts.candidates] == [
+        *("we see bees", "we see dogs", "you see bees"),
+        *(f"{word} see ants" for word in words[:7]),
+    ]
+    assert counts.dropped["beyond_pool"] == 3
+
+
+def test_failures_are_counted_beside_and_change_nothing_else():
+    solved = [Solution("p", "let me check. so let me check", "base", 0), Solution("q", "let me check", "base", 0)]
+    failed = [
+        Solution("p", "let me check. let me check", "base", 0, successful=False),
+        Solution("r", "let me check or let me guess", "base", 7, successful=False),
+    ]
+    alone, beside = (count_grams(each, config(), seed=0) for each in (solved, [*failed, *solved]))
+    found = {each.gram: each for each in beside.candidates}
+    # two failed solutions hold the gram, one of them twice
+    assert [each.failures for each in beside.candidates] == [2, 0, 0]
+    assert [replace(each, failures=0) for each in beside.candidates] == list(alone.candidates)
+    assert replace(beside, candidates=(), failures=0) == replace(alone, candidates=())
+    assert (beside.failures, alone.failures) == (2, 0)
+    assert found["let me check"].shares == (Share("base", 0, 2, 1.0),)
+    assert "let me guess" not in found
+
+
+def test_grams_with_a_name_are_dropped_under_that_reason():
+    counts = count_grams([Solution("p", "Now Anna's and Ben go home")], config(), seed=0, names=frozenset({"anna's"}))
+    # dropped: now anna's and, anna's and ben, and the longer ones with them
+    assert {each.gram for each in counts.candidates} == {"and ben go", "ben go home", "and ben go home"}
+    # 4 + 3 + 2 grams
+    assert (counts.distinct_grams, counts.dropped["names"]) == (9, 6)
 
 
 def test_a_word_that_the_token_limit_cut_is_no_word():
     assert set(by_gram([Solution("p", "let me che", truncated=True)])) == set()
     assert set(by_gram([Solution("p", "let me check.", truncated=True)])) == {"let me check"}
     assert set(by_gram([Solution("p", "let me che")])) == {"let me che"}
-
-
-def test_contexts_show_the_gram_in_its_surroundings_one_per_problem():
-    long = "word " * 60 + "so let me check\n  the sum " + "more " * 60
-    found = by_gram([Solution("p", long), Solution("p", "let me check again"), Solution("q", "let me check it")])
-    contexts = found["let me check"].contexts
-    assert len(contexts) == 2
-    assert all("let me check" in context for context in contexts)
-    assert all(len(context) <= 300 for context in contexts)
-    assert by_gram([Solution("p", long)], contexts=0)["let me check"].contexts == ()
-    (context,) = by_gram([Solution("p", long)])["let me check"].contexts
-    assert "so let me check the sum more" in context
-    assert context.startswith("word ")
 
 
 def test_nothing_to_count_gives_no_candidates():
@@ -159,15 +176,6 @@ def test_counts_equal_those_of_a_plain_dictionary(solutions):
     assert set(found) == expected
     for gram in expected:
         assert (found[gram].count, found[gram].document_frequency) == (count[gram], len(problems[gram]))
-
-
-def test_another_seed_may_choose_other_contexts_but_no_other_counts():
-    solutions = [
-        Solution(str(number), f"let me check item {chr(97 + number)}{chr(97 + number)}") for number in range(20)
-    ]
-    first, second = (count_grams(solutions, config(contexts=2), seed=seed) for seed in (0, 1))
-    assert [each.gram for each in first.candidates] == [each.gram for each in second.candidates]
-    assert {each.contexts for each in first.candidates} != {each.contexts for each in second.candidates}
 
 
 @pytest.mark.slow
