@@ -1,23 +1,44 @@
-"""annotate-grams: which candidates are strategic and which move they make, by the configured annotator."""
+"""annotate-grams: which candidates are strategic and which move they make, by one annotator or several.
+
+Every annotator judges all grams, services as often as `votes` says. One judgement per gram is published as it is;
+several are combined (see `grams/annotators/combine.py`), kept one by one in `judgements.jsonl`, and where they part
+listed in `disagreements.jsonl`. What was paid for or took long lies beside the draft until publication, so that a
+resumed run asks nothing twice.
+"""
 
 import json
 import os
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from hicra_cli.config.annotate import AnnotateConfig, AnnotatorName
 from hicra_cli.config.root import HicraConfig
 from hicra_cli.core.errors import ServiceError
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.registry import Artifact, Registry
-from hicra_cli.grams.annotators.base import Annotation, Annotator, read_annotations
+from hicra_cli.grams.annotators.base import Annotation, Annotator, Billed, Reporting, read_annotations
+from hicra_cli.grams.annotators.combine import Combined, Judgement, agreement_figures, combine, disagreements
 from hicra_cli.grams.candidate_file import FILE_NAME as CANDIDATES_NAME
 from hicra_cli.grams.candidate_file import read_candidates
+from hicra_cli.grams.candidates import Candidate
 
-from .base import Plan, Stage, Work, Workspace, execute
+from .base import Input, Plan, Stage, Work, Workspace, execute
+from .solutions import rollouts_of, solutions_of
+
+if TYPE_CHECKING:
+    from hicra_cli.grams.annotators.service import Estimate
 
 FILE_NAME = "annotations.jsonl"
-LEDGER_NAME = "answers.jsonl"
+JUDGEMENTS_NAME = "judgements.jsonl"
+DISAGREEMENTS_NAME = "disagreements.jsonl"
+CLUSTERS_NAME = "clusters.json"
+# What else is in that section is patience, pace and money, which change no answer.
+JUDGING_FIELDS = {"batch_size", "temperature", "canaries", "max_output_tokens"}
+
+ServiceName = Literal["gemini", "openai"]
 
 
 def run(config: HicraConfig, registry: Registry, progress: Progress) -> Artifact:
@@ -26,67 +47,166 @@ def run(config: HicraConfig, registry: Registry, progress: Progress) -> Artifact
 
 
 def plan(config: HicraConfig, registry: Registry) -> Plan:
-    """What can change an annotation; for gemini the model and the prompt too, not the patience or the concurrency."""
+    """What can change an annotation; for services the model and the prompt, not the patience, concurrency or price."""
     annotate = config.annotate
     candidates = registry.resolve(annotate.candidates)
+    inputs: dict[str, Input] = {"candidates": candidates}
     settings: dict[str, Any] = {"annotators": annotate.annotators, "max_grams": annotate.max_grams}
-    if "gemini" in annotate.annotators:
-        from hicra_cli.grams.annotators.gemini_prompt import PROMPT_VERSION
+    if services := _service_names(annotate):
+        settings |= _service_settings(annotate, services)
+        settings["seed"] = config.seed
+    if "cluster" in annotate.annotators:
+        inputs["rollouts"] = rollouts_of(registry, candidates)
+        settings["cluster"] = annotate.cluster.model_dump(mode="json")
+        settings["seed"] = config.seed
+    return Plan(annotate.name, inputs, settings)
 
-        settings["gemini"] = annotate.gemini.model_dump(mode="json")
-        settings |= annotate.service.model_dump(mode="json", include={"batch_size", "temperature"})
-        settings["prompt_version"] = PROMPT_VERSION
-    return Plan(annotate.name, {"candidates": candidates}, settings)
+
+def estimates(config: HicraConfig, registry: Registry) -> dict[str, "Estimate"]:
+    """What asking the services would take, by annotator, with the first prompt in full; nothing is sent."""
+    services = _service_names(config.annotate)
+    if not services:
+        return {}
+    from hicra_cli.grams.annotators.service import estimate
+
+    candidates = registry.resolve(config.annotate.candidates)
+    chosen = read_candidates(candidates.file(CANDIDATES_NAME))[: config.annotate.max_grams]
+    return {name: estimate(name, config.annotate, chosen, votes=config.annotate.votes) for name in services}
 
 
 def work(space: Workspace) -> Work:
-    """Write `annotations.jsonl`, in the order of the candidates."""
+    """Write `annotations.jsonl`, in the order of the candidates, and what several judgements and clusters add."""
     candidates = read_candidates(space.artifact("candidates").file(CANDIDATES_NAME))
     chosen = candidates[: space.config.annotate.max_grams]
-    annotator = _annotator(space)
-    path = space.folder / FILE_NAME
-    # There in a resumed draft only: the earlier attempt was stopped after its last answer, before publication.
-    annotations = read_annotations(path) if path.exists() else list(annotator.annotate(chosen, space.progress))
-    summary = _summary(annotations, left_out=len(candidates) - len(chosen))
-    if annotations and not summary["labelled"]:
-        raise ServiceError(
-            f"{annotator.name} labelled none of {len(annotations)} grams: {annotations[0].reason}",
-            fix="Try another model, or --annotator lexicon",
-        )
-    _write(path, annotations)
-    # Published are the answers in the candidates' order; the ledger's order is that of their arrival.
-    (space.folder / LEDGER_NAME).unlink(missing_ok=True)
+    voices = _voices(space)
+    heard = [_heard(space, voice, chosen) for voice in voices]
+    combined = [combine(judgements) for judgements in zip(*heard, strict=True)]
+    annotations = [each.annotation for each in combined]
+    if len(voices) == 1:
+        annotations = [each.annotation for each in heard[0]]
+    _write_lines(space.folder / FILE_NAME, (each.to_row() for each in annotations))
+    summary = {**_summary(annotations, left_out=len(candidates) - len(chosen)), **_cost(voices)}
+    if len(voices) > 1:
+        summary["agreement"] = _write_judgements(space.folder, combined, chosen)
     if summary["unlabelled"]:
         space.progress.warn(f"{summary['unlabelled']} of {len(annotations)} grams got no usable answer")
     return Work(summary)
 
 
-STAGE = Stage("annotate-grams", "annotations", "1", plan, work, resumable=True)
+STAGE = Stage("annotate-grams", "annotations", "2", plan, work, resumable=True)
 
 
-def _annotator(space: Workspace) -> Annotator:
-    if space.config.annotate.annotators == ["gemini"]:
-        from hicra_cli.grams.annotators.gemini import GeminiAnnotator, gemini_key
+@dataclass(frozen=True, slots=True)
+class _Voice:
+    """One annotator asked one time, ready to judge."""
 
-        ledger = space.folder / LEDGER_NAME
-        return GeminiAnnotator(space.config.annotate, key=gemini_key(), ledger=ledger, seed=space.config.seed)
+    annotator: Annotator
+    vote: int
+
+
+def _service_names(annotate: AnnotateConfig) -> list[ServiceName]:
+    return [name for name in annotate.annotators if name == "gemini" or name == "openai"]
+
+
+def _service_settings(annotate: AnnotateConfig, services: Sequence[ServiceName]) -> dict[str, Any]:
+    from hicra_cli.grams.annotators.prompt import PROMPT_VERSION
+
+    settings = annotate.service.model_dump(mode="json", include=JUDGING_FIELDS)
+    if "gemini" in services:
+        # Half the price, but the same model and the same questions.
+        settings["gemini"] = annotate.gemini.model_dump(mode="json", exclude={"batch_api"})
+    if "openai" in services:
+        settings["openai"] = annotate.openai.model_dump(mode="json")
+    return {**settings, "votes": annotate.votes, "prompt_version": PROMPT_VERSION}
+
+
+def _voices(space: Workspace) -> list[_Voice]:
+    """Every annotator as often as it is asked. All are built before the first works: a missing key costs nothing."""
+    annotate = space.config.annotate
+    services = _service_names(annotate)
+    asked = _services(space, services) if services else {}
+    return [
+        voice
+        for name in annotate.annotators
+        for voice in (asked[name] if name in asked else [_Voice(_offline(space, name), 0)])
+    ]
+
+
+def _services(space: Workspace, names: Sequence[ServiceName]) -> dict[str, list[_Voice]]:
+    from hicra_cli.grams.annotators.budget import Budget
+    from hicra_cli.grams.annotators.service import build_service
+
+    annotate, seed, answers = space.config.annotate, space.config.seed, _answers(space)
+    budget = Budget(annotate.service.max_cost)
+
+    def voice(name: ServiceName, vote: int) -> _Voice:
+        ledger = answers / f"{name}-{vote}.jsonl"
+        return _Voice(build_service(name, annotate, ledger=ledger, seed=seed, vote=vote, budget=budget), vote)
+
+    return {name: [voice(name, vote) for vote in range(annotate.votes)] for name in names}
+
+
+def _answers(space: Workspace) -> Path:
+    """Beside the payload of the draft: never published, there for a resumed run, gone with the draft."""
+    folder = space.folder.parent / "answers"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _offline(space: Workspace, name: AnnotatorName) -> Annotator:
+    if name == "cluster":
+        from hicra_cli.grams.annotators.cluster import ClusterAnnotator
+
+        solutions = solutions_of(space.registry, space.artifact("candidates"))
+        return ClusterAnnotator(space.config.annotate, solutions=solutions, seed=space.config.seed)
     from hicra_cli.grams.annotators.lexicon import LexiconAnnotator
 
     return LexiconAnnotator()
 
 
-def _write(path: Path, annotations: list[Annotation]) -> None:
-    """At once or not at all: until the file is there, the ledger is what a resumed run goes on from."""
-    unfinished = path.with_suffix(".unfinished")
-    lines = [json.dumps(each.to_row(), ensure_ascii=False) + "\n" for each in annotations]
-    with unfinished.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.writelines(lines)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(unfinished, path)
+def _heard(space: Workspace, voice: _Voice, chosen: Sequence[Candidate]) -> list[Judgement]:
+    """All judgements of one voice. Raises ServiceError where it labelled nothing at all."""
+    if isinstance(voice.annotator, Reporting):
+        annotations = _clustered(space, voice.annotator, chosen)
+    else:
+        annotations = list(voice.annotator.annotate(chosen, space.progress))
+    if annotations and not any(each.labelled for each in annotations):
+        raise ServiceError(
+            f"{voice.annotator.name} labelled none of {len(annotations)} grams: {annotations[0].reason}",
+            fix="Try another model, or --annotator lexicon",
+        )
+    return [Judgement(each, voice.vote) for each in annotations]
 
 
-def _summary(annotations: list[Annotation], *, left_out: int) -> dict[str, Any]:
+def _clustered(space: Workspace, annotator: Annotator, chosen: Sequence[Candidate]) -> list[Annotation]:
+    """The annotations of clusters, with `clusters.json`; a resumed run takes over those of an earlier attempt."""
+    kept = _answers(space) / f"{annotator.name}.jsonl"
+    if kept.exists():
+        return read_annotations(kept)
+    annotations = list(annotator.annotate(chosen, space.progress))
+    assert isinstance(annotator, Reporting)
+    text = json.dumps(annotator.report, ensure_ascii=False, indent=1)
+    (space.folder / CLUSTERS_NAME).write_text(text + "\n", encoding="utf-8")
+    unfinished = kept.with_suffix(".unfinished")
+    _write_lines(unfinished, (each.to_row() for each in annotations))
+    os.replace(unfinished, kept)
+    return annotations
+
+
+def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _write_judgements(folder: Path, combined: Sequence[Combined], chosen: Sequence[Candidate]) -> dict[str, Any]:
+    """Keep every single judgement and list the disputed grams; returns the agreement figures."""
+    _write_lines(folder / JUDGEMENTS_NAME, (judged.to_row() for each in combined for judged in each.judgements))
+    by_gram = {candidate.gram: candidate for candidate in chosen}
+    _write_lines(folder / DISAGREEMENTS_NAME, disagreements(combined, by_gram))
+    return agreement_figures(combined)
+
+
+def _summary(annotations: Sequence[Annotation], *, left_out: int) -> dict[str, Any]:
     moves = Counter(each.move.value if each.move else "none" for each in annotations if each.labelled)
     return {
         "grams": len(annotations),
@@ -94,4 +214,21 @@ def _summary(annotations: list[Annotation], *, left_out: int) -> dict[str, Any]:
         "unlabelled": len(annotations) - sum(moves.values()),
         "left_out": left_out,
         "moves": dict(sorted(moves.items())),
+    }
+
+
+def _cost(voices: Sequence[_Voice]) -> dict[str, Any]:
+    """What the services have billed, all attempts together; nothing where none was asked. usd: None: price unknown."""
+    spent = [voice.annotator.spent for voice in voices if isinstance(voice.annotator, Billed)]
+    if not spent:
+        return {}
+    costs = [each.cost for each in spent]
+    return {
+        "cost": {
+            "requests": sum(each.requests for each in spent),
+            "input_tokens": sum(each.input_tokens for each in spent),
+            "output_tokens": sum(each.output_tokens for each in spent),
+            "usd": None if None in costs else round(sum(cost for cost in costs if cost is not None), 6),
+            "lost_usd": round(sum(each.lost_cost for each in spent), 6),
+        }
     }

@@ -5,14 +5,16 @@ from typing import Any
 
 import pytest
 
-from hicra_cli.config.annotate_service import GeminiConfig, ServiceConfig
+from hicra_cli.config.annotate_service import GeminiConfig, OpenAIConfig, ServiceConfig
 from hicra_cli.config.root import HicraConfig
 from hicra_cli.config.section import Section
 from hicra_cli.core.errors import ArtifactError, ServiceError
 from hicra_cli.core.progress import SilentProgress
 from hicra_cli.core.registry import Registry
+from hicra_cli.metrics.agreement import cohen_kappa
 from hicra_cli.stages import annotate_grams, collect_grams
-from hicra_cli.stages.base import execute
+from hicra_cli.stages.base import execute, stage_key
+from hicra_cli.stages.solutions import solutions_of
 
 from ..grams.annotators.gemini_server import Response, envelope, failing, gemini_server, good, move_of
 
@@ -39,15 +41,15 @@ def registry(tmp_path, monkeypatch):
 
 def configured(registry, **settings) -> HicraConfig:
     """A setting goes to annotate, or to its section `gemini` or `service` where it is a field of that."""
-    annotate: dict[str, Any] = {"gemini": {}, "service": {}}
+    annotate: dict[str, Any] = {"gemini": {}, "service": {"canaries": 0}}
     for name, value in settings.items():
         section = next((at for at, kind in SECTIONS.items() if name in kind.model_fields), None)
         (annotate[section] if section else annotate)[name] = value
     return HicraConfig.model_validate({"home": registry.home, "annotate": annotate})
 
 
-def lines(artifact):
-    return [json.loads(line) for line in artifact.file("annotations.jsonl").read_text().splitlines()]
+def lines(artifact, name="annotations.jsonl"):
+    return [json.loads(line) for line in artifact.file(name).read_text().splitlines()]
 
 
 def test_the_lexicon_annotates_every_candidate_offline(registry, monkeypatch):
@@ -104,6 +106,128 @@ def test_a_run_that_the_service_broke_is_resumed_and_gives_the_bytes_of_an_unbro
     assert {line["gram"]: line["move"] or "none" for line in lines(resumed)} == {
         line["gram"]: move_of(line["gram"]) for line in lines(resumed)
     }
+
+
+def two_judges(registry, server, **settings) -> HicraConfig:
+    return configured(
+        registry,
+        annotators=["lexicon", "gemini"],
+        votes=2,
+        base_url=server.base_url,
+        batch_size=10,
+        concurrency=1,
+        **settings,
+    )
+
+
+def test_several_judgements_are_combined_kept_and_compared(registry):
+    with gemini_server() as server:
+        artifact = annotate_grams.run(two_judges(registry, server), registry, SilentProgress())
+        assert len(server.requests) == 2 * 3  # two votes on 30 grams in batches of 10
+    assert [entry.path for entry in artifact.files] == ["annotations.jsonl", "disagreements.jsonl", "judgements.jsonl"]
+    annotations, judgements = lines(artifact), lines(artifact, "judgements.jsonl")
+    assert [(each["annotator"], each["vote"]) for each in judgements[:3]] == [
+        ("lexicon", 0),
+        ("gemini", 0),
+        ("gemini", 1),
+    ]
+    assert [each["gram"] for each in judgements[::3]] == [each["gram"] for each in annotations]
+    assert {each["annotator"] for each in annotations} == {"lexicon+gemini"}
+    agreement = artifact.summary["agreement"]
+    # the server says the same in both votes
+    assert agreement["votes"] == {"gemini": 1.0}
+    labels = {
+        name: [_label(each) for each in judgements if (each["annotator"], each["vote"]) == (name, 0)]
+        for name in ("lexicon", "gemini")
+    }
+    assert agreement["kappa"] == {"lexicon-gemini": round(cohen_kappa(labels["lexicon"], labels["gemini"]), 4)}
+    disputed = lines(artifact, "disagreements.jsonl")
+    apart = sum(first != second for first, second in zip(*labels.values(), strict=True))
+    assert len(disputed) == agreement["disputed"] == apart > 0
+    assert [each["help"] for each in disputed] == sorted((each["help"] for each in disputed), reverse=True)
+    assert {each["reason"] for each in disputed[0]["judgements"]} > {f"about {disputed[0]['gram']}"}
+
+
+def _label(row) -> str:
+    return row["move"] if row["move"] and row["confidence"] >= 0.5 else "none"
+
+
+def test_a_run_broken_in_its_second_vote_is_resumed_without_asking_the_first_again(registry):
+    with gemini_server() as server:
+        whole = annotate_grams.run(two_judges(registry, server, name="unbroken"), registry, SilentProgress())
+    with gemini_server([good] * 4 + [failing(403, "blocked")]) as server:
+        config = two_judges(registry, server, name="broken")
+        with pytest.raises(ServiceError, match="blocked"):
+            execute(annotate_grams.STAGE, config, registry, SilentProgress())
+        resumed = execute(annotate_grams.STAGE, config, registry, SilentProgress(), resume=True).artifact
+        assert len(server.requests) == 5 + 2  # of six batches four were answered
+    assert resumed.digest == whole.digest
+    assert list((registry.home / "staging").iterdir()) == []
+
+
+def test_the_key_of_every_service_is_looked_for_before_the_first_is_asked(registry, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with gemini_server() as server:
+        config = configured(registry, annotators=["gemini", "openai"], base_url=server.base_url)
+        config = config.model_copy(
+            update={"annotate": config.annotate.model_copy(update={"openai": OpenAIConfig(model="any")})}
+        )
+        with pytest.raises(ServiceError, match="OPENAI_API_KEY"):
+            annotate_grams.run(config, registry, SilentProgress())
+        assert server.requests == []
+
+
+def test_the_estimate_counts_the_requests_that_will_be_sent_and_sends_none(registry, monkeypatch):
+    monkeypatch.delenv("GEMINI_API_KEY")
+    with gemini_server() as server:
+        found = annotate_grams.estimates(two_judges(registry, server), registry)
+        assert server.requests == []
+    assert list(found) == ["gemini"]
+    assert found["gemini"].requests == 2 * 3
+    first = lines(annotate_grams.run(configured(registry), registry, SilentProgress()))[0]["gram"]
+    assert json.dumps(first) in found["gemini"].first_prompt
+    assert annotate_grams.estimates(configured(registry), registry) == {}
+
+
+def test_what_a_service_has_billed_is_in_the_summary(registry):
+    with gemini_server() as server:
+        artifact = annotate_grams.run(two_judges(registry, server), registry, SilentProgress())
+    assert artifact.summary["cost"]["requests"] == 6
+    assert "cost" not in annotate_grams.run(configured(registry), registry, SilentProgress()).summary
+
+
+def test_a_ceiling_of_cost_stops_the_run_which_a_higher_one_resumes(registry):
+    with gemini_server() as server:
+        prices = {"input_price": 1000.0, "output_price": 1000.0, "max_output_tokens": 256}
+        low = two_judges(registry, server, **prices, max_cost=0.001)
+        with pytest.raises(ServiceError, match="ceiling") as failure:
+            execute(annotate_grams.STAGE, low, registry, SilentProgress())
+        assert failure.value.exit_code == 4
+        assert server.requests == []
+        high = two_judges(registry, server, **prices, max_cost=1000)
+        assert execute(annotate_grams.STAGE, high, registry, SilentProgress(), resume=True).artifact.version == 1
+
+
+def test_votes_change_the_key_of_a_service_and_not_of_the_lexicon(registry):
+    def key(**settings):
+        return stage_key(annotate_grams.STAGE, annotate_grams.plan(configured(registry, **settings), registry))
+
+    assert key(votes=3) == key()
+    assert key(annotators=["gemini"], votes=3) != key(annotators=["gemini"])
+    assert key(annotators=["gemini"], input_price=1.0, output_price=1.0, max_cost=5.0) == key(annotators=["gemini"])
+    assert key(annotators=["lexicon", "gemini"]) != key(annotators=["gemini", "lexicon"])
+
+
+def test_solutions_are_those_the_candidates_were_counted_on(registry, tmp_path):
+    path = tmp_path / "more.jsonl"
+    rows = [{"problem": f"p{at}", "response": TEXTS[at % 4], "correct": at % 2 == 0} for at in range(12)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for successful_only, expected in ((True, 6), (False, 12)):
+        collect = {"rollouts": [path], "successful_only": successful_only, "min_document_frequency": 1}
+        config = HicraConfig.model_validate({"home": registry.home, "collect": {**collect, "name": "more"}})
+        solutions = solutions_of(registry, collect_grams.run(config, registry, SilentProgress()))
+        assert len(list(solutions())) == len(list(solutions())) == expected
+    assert {each.text for each in solutions()} == set(TEXTS)
 
 
 def test_concurrency_and_patience_do_not_change_the_cache_key_but_the_model_does(registry):

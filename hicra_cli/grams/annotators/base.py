@@ -1,9 +1,9 @@
 """The interface of an annotator: candidates in, one judgement per candidate out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hicra_cli.core.errors import DataError
 from hicra_cli.core.progress import Progress
@@ -11,13 +11,17 @@ from hicra_cli.core.records import Move
 from hicra_cli.grams.candidates import Candidate
 from hicra_cli.grams.jsonl import json_lines
 
+if TYPE_CHECKING:
+    from .budget import Spent
+
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
     """What an annotator says about one gram.
 
-    move: None means "not strategic". cluster: number of the gram's cluster where there are any. labelled: False where no judgement could be had; then `reason` says why, move
-    is None and confidence 0. model, prompt_version: empty for offline rules.
+    move: None means "not strategic". confidence: in [0, 1], that the gram is strategic, or that it is not; its move may
+    be less sure. labelled: False where no judgement could be had; then `reason` says why, move is None and
+    confidence 0. model, prompt_version: empty for offline rules. cluster: the gram's cluster where there are any.
     """
 
     gram: str
@@ -76,3 +80,19 @@ class Annotator(Protocol):
     def annotate(self, candidates: Sequence[Candidate], progress: Progress) -> Iterator[Annotation]:
         """One annotation per candidate, in order. Raises ServiceError where an external service failed for good."""
         ...
+
+
+@runtime_checkable
+class Billed(Protocol):
+    """An annotator that costs money: what its answers have cost so far."""
+
+    @property
+    def spent(self) -> "Spent": ...
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """An annotator that has more to tell than its annotations, after them: JSON values."""
+
+    @property
+    def report(self) -> Mapping[str, Any]: ...
