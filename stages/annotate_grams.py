@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hicra_cli.config.annotate import AnnotateConfig, AnnotatorName
 from hicra_cli.config.root import HicraConfig
-from hicra_cli.core.errors import ServiceError
+from hicra_cli.core.errors import ConfigError, ServiceError
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.registry import Artifact, Registry
 from hicra_cli.grams.annotators.base import Annotation, Annotator, Billed, Reporting, read_annotations
@@ -116,6 +116,11 @@ def _service_settings(annotate: AnnotateConfig, services: Sequence[ServiceName])
         # Half the price, but the same model and the same questions.
         settings["gemini"] = annotate.gemini.model_dump(mode="json", exclude={"batch_api"})
     if "openai" in services:
+        if not annotate.openai.model:
+            raise ConfigError(
+                "annotate.openai.model is not set: which model is to be asked?",
+                fix="Name one that the server lists, with --model",
+            )
         settings["openai"] = annotate.openai.model_dump(mode="json")
     return {**settings, "votes": annotate.votes, "prompt_version": PROMPT_VERSION}
 

@@ -8,8 +8,9 @@ import pytest
 from hicra_cli.config.annotate_service import GeminiConfig, OpenAIConfig, ServiceConfig
 from hicra_cli.config.root import HicraConfig
 from hicra_cli.config.section import Section
-from hicra_cli.core.errors import ArtifactError, ServiceError
+from hicra_cli.core.errors import ArtifactError, ConfigError, ServiceError
 from hicra_cli.core.progress import SilentProgress
+from hicra_cli.core.records import Outcome
 from hicra_cli.core.registry import Registry
 from hicra_cli.metrics.agreement import cohen_kappa
 from hicra_cli.stages import annotate_grams, collect_grams
@@ -17,6 +18,7 @@ from hicra_cli.stages.base import execute, stage_key
 from hicra_cli.stages.solutions import solutions_of
 
 from ..grams.annotators.gemini_server import Response, envelope, failing, gemini_server, good, move_of
+from .candidates import publish_candidates
 
 TEXTS = ("so let me check it", "this implies that we can", "another way to see it", "the sum is equal to the rest")
 
@@ -29,13 +31,8 @@ def registry(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
     monkeypatch.setenv("GEMINI_API_KEY", "AIza-secret-of-the-test")
-    path = tmp_path / "rollouts.jsonl"
-    rows = [{"problem": f"p{at}", "response": text, "correct": True} for at in range(3) for text in TEXTS]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with Registry.open(tmp_path / "home") as opened:
-        collect_grams.run(
-            HicraConfig.model_validate({"home": opened.home, "collect": {"rollouts": [path]}}), opened, SilentProgress()
-        )
+        publish_candidates(opened, TEXTS)
         yield opened
 
 
@@ -165,10 +162,12 @@ def test_a_run_broken_in_its_second_vote_is_resumed_without_asking_the_first_aga
     assert list((registry.home / "staging").iterdir()) == []
 
 
-def test_the_key_of_every_service_is_looked_for_before_the_first_is_asked(registry, monkeypatch):
+def test_model_and_key_of_every_service_are_looked_for_before_the_first_is_asked(registry, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with gemini_server() as server:
         config = configured(registry, annotators=["gemini", "openai"], base_url=server.base_url)
+        with pytest.raises(ConfigError, match=r"annotate\.openai\.model"):
+            annotate_grams.run(config, registry, SilentProgress())
         config = config.model_copy(
             update={"annotate": config.annotate.model_copy(update={"openai": OpenAIConfig(model="any")})}
         )
@@ -220,14 +219,21 @@ def test_votes_change_the_key_of_a_service_and_not_of_the_lexicon(registry):
 
 def test_solutions_are_those_the_candidates_were_counted_on(registry, tmp_path):
     path = tmp_path / "more.jsonl"
-    rows = [{"problem": f"p{at}", "response": TEXTS[at % 4], "correct": at % 2 == 0} for at in range(12)]
+    rows = [{"problem": f"p{at}", "response": TEXTS[at % 4], "correct": at % 3 == 0} for at in range(12)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for successful_only, expected in ((True, 6), (False, 12)):
+    for successful_only, expected in ((True, 4), (False, 12)):
         collect = {"rollouts": [path], "successful_only": successful_only, "min_document_frequency": 1}
         config = HicraConfig.model_validate({"home": registry.home, "collect": {**collect, "name": "more"}})
         solutions = solutions_of(registry, collect_grams.run(config, registry, SilentProgress()))
+        # read twice, because clusters are counted in a pass of their own
         assert len(list(solutions())) == len(list(solutions())) == expected
     assert {each.text for each in solutions()} == set(TEXTS)
+
+
+def test_candidates_without_their_run_count_what_is_successful_by_default(registry):
+    wrong = publish_candidates(registry, TEXTS, name="wrong", outcome=Outcome.WRONG)
+    assert list(solutions_of(registry, wrong)()) == []
+    assert len(list(solutions_of(registry, registry.resolve("candidates:default"))())) == 12
 
 
 def test_concurrency_and_patience_do_not_change_the_cache_key_but_the_model_does(registry):
