@@ -1,141 +1,189 @@
-"""curate: annotations become a gram-set, with the history of every decision and the coverage on the rollouts.
+"""curate: annotations, lists and a person's decisions become a gram-set, with the history of every decision.
 
-A person's decisions come from a file, or in the terminal from the `ask` that the caller gives (see `interactive`); they
-are written down one by one, so that nothing a person has decided is lost or asked twice.
+The artifact holds `grams.jsonl`, `history.jsonl` (who or what decided each gram), `decisions.jsonl` (a person's, where
+there are any), `missed.jsonl` (proposals near the set), `coverage.json`, `review.html`, and `audit.jsonl` after a blind
+round. A person's decisions come from a file, or in the terminal from the functions that the caller gives (see
+`interactive`); they are written down one by one, so that nothing a person has decided is lost or asked twice.
 """
 
-import json
 import secrets
 from collections import Counter
-from collections.abc import Mapping
-from functools import lru_cache, partial
-from hashlib import sha256
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from hicra_cli.config.root import HicraConfig
-from hicra_cli.core.errors import ArtifactError, DataError, UsageError
+from hicra_cli.core.errors import DataError, UsageError
 from hicra_cli.core.progress import Progress
-from hicra_cli.core.records import StrategicGram
 from hicra_cli.core.registry import Artifact, Registry
-from hicra_cli.grams.annotators.base import read_annotations
-from hicra_cli.grams.candidate_file import FILE_NAME as CANDIDATES_NAME
-from hicra_cli.grams.candidate_file import read_candidates
-from hicra_cli.grams.coverage import coverage
-from hicra_cli.grams.curation import Ask, Considered, Curated, curate, open_questions
-from hicra_cli.grams.decisions import Decision, append_decision, read_decisions
+from hicra_cli.grams.audit import AuditInterview, AuditResult, hold_audit
+from hicra_cli.grams.candidates import Candidate
+from hicra_cli.grams.curation import Considered, Curated, Question, Ruling, curate, numbered, open_questions
+from hicra_cli.grams.decisions import Decision, read_decisions
 from hicra_cli.grams.gram_set import FILE_NAME, GramSet
-from hicra_cli.grams.rollout_file import FILE_NAME as ROLLOUTS_NAME
-from hicra_cli.grams.rollout_file import read_rollouts
+from hicra_cli.grams.history import HISTORY_NAME, curation_summary, gram_rows, gram_set_of, history_rows
+from hicra_cli.grams.interview import Interview
+from hicra_cli.grams.lists import write_gram_list
+from hicra_cli.grams.missed import Missed, propose_missed
+from hicra_cli.report.gram_review import GramFacts
 
-from .annotate_grams import FILE_NAME as ANNOTATIONS_NAME
-from .base import External, Input, Plan, Stage, Work, Workspace, execute
-from .policies import resolve_policy
+from .base import Plan, Stage, Work, Workspace, execute
+from .curate_controls import control_name, work_control
+from .curate_inputs import candidates_of, considered_grams, counted_grams, curate_inputs, decisions_path, journal_path
+from .curate_output import measure, write_lines, write_review
+from .gram_sets import gram_set_name
 
-HISTORY_NAME = "history.jsonl"
-RULE_FIELDS = {"min_confidence", "min_document_frequency", "nested", "nested_share", "max_grams"}
+DECISIONS_NAME = "decisions.jsonl"
+MISSED_NAME = "missed.jsonl"
+RULE_FIELDS = {
+    "min_confidence",
+    "min_document_frequency",
+    "nested",
+    "nested_share",
+    "max_grams",
+    "missed",
+    "audit",
+    "placebo",
+    "drop",
+    "coverage",
+}
+LEFT_OUT_ON_PURPOSE = ("nested", "max_grams", "confidence", "document_frequency")
+
+Ask = Callable[[Interview | AuditInterview], None]
+"""Leads a person through an interview or a blind round, to its end or until the person stops."""
 
 
-def run(config: HicraConfig, registry: Registry, progress: Progress, *, ask: Ask | None = None) -> Artifact:
-    """Curate and return the gram-set; `ask` answers the questions of `curate.interactive`."""
-    return execute(interactive(ask), config, registry, progress).artifact
+def run(
+    config: HicraConfig,
+    registry: Registry,
+    progress: Progress,
+    *,
+    ask: Ask | None = None,
+) -> Artifact:
+    """Curate and return the gram-set, written to `curate.export` too where that is given."""
+    artifact = execute(interactive(ask), config, registry, progress).artifact
+    if config.curate.export is not None:
+        export_grams(artifact, config.curate.export)
+    return artifact
 
 
 def interactive(ask: Ask | None) -> Stage:
-    """The stage with someone to ask; without one `curate.interactive` is refused."""
-    return Stage("curate", "gram-set", "1", plan, partial(work, ask=ask))
+    """The stage with someone to ask; without, `curate.interactive` and `curate.audit` are refused."""
+    return Stage("curate", "gram-set", "2", plan, partial(work, ask=ask))
+
+
+def export_grams(artifact: Artifact, path: Path) -> None:
+    """Write a published gram-set as a list (text, or JSON lines by the name). The stage itself may have been cached."""
+    write_gram_list(path, GramSet.load(artifact.file(FILE_NAME)))
 
 
 def plan(config: HicraConfig, registry: Registry) -> Plan:
-    """The annotations, the decisions file by its content, and the rules."""
-    annotations = registry.resolve(config.curate.annotations)
-    inputs: dict[str, Input] = {"annotations": annotations}
+    """What the set is made from, files by their content, and the rules."""
+    inputs = curate_inputs(config, registry)
     settings = config.curate.model_dump(mode="json", include=RULE_FIELDS)
-    path = _decisions_path(config)
-    if path is not None and (path.is_file() or not config.curate.interactive):
-        inputs["decisions"] = _external(path)
-    if config.curate.interactive:
+    settings["seed"] = config.seed
+    if config.curate.imports:
+        settings["words"] = [config.collect.ngram_min, config.collect.ngram_max]
+    if config.curate.interactive or config.curate.audit:
         settings["session"] = secrets.token_hex(8)  # a person's answers are no function of the inputs: never cached
-    return Plan(config.curate.name, inputs, settings, {} if path is None else {"decisions": str(path)})
+    path = decisions_path(config)
+    details = {} if path is None else {"decisions": str(path)}
+    if config.curate.placebo or config.curate.drop:
+        return Plan(control_name(config, inputs["gram_set"]), inputs, settings, details)
+    own = gram_set_name(inputs["gram_set"]) if "gram_set" in inputs else "default"
+    return Plan(config.curate.name or own, inputs, settings, details)
 
 
 def work(space: Workspace, *, ask: Ask | None = None) -> Work:
-    """Write `grams.jsonl` and `history.jsonl`. DataError where no gram is accepted; nothing is published then."""
-    candidates = _input_of(space.registry, space.artifact("annotations"), "candidates")
-    considered = _considered(space.artifact("annotations"), candidates)
+    """Write the artifact's files. DataError where no gram is accepted; nothing is published then."""
+    _require_person(space.config, ask)
+    if space.config.curate.placebo or space.config.curate.drop:
+        return work_control(space)
+    material = _material(space)
     decisions = read_decisions(space.plan.inputs["decisions"].path) if "decisions" in space.plan.inputs else {}
-    curated = curate(considered, decisions, space.config.curate)
-    if space.config.curate.interactive:
-        decisions = _asked(space, curated, considered, decisions, ask)
-        curated = curate(considered, decisions, space.config.curate)
+    if ask is not None and space.config.curate.interactive:
+        decisions = _asked(material, decisions, ask)
+    considered, curated = material.curated(decisions)
     if not curated.accepted:
         raise _nothing_accepted(curated, space)
-    gram_set = _gram_set(curated)
-    _write_lines(space.folder / FILE_NAME, [_gram_row(each, curated) for each in curated.accepted])
-    _write_lines(space.folder / HISTORY_NAME, _history(curated, considered))
-    measured = _coverage(space, candidates, gram_set)
-    return Work({**_summary(curated), "coverage": measured})
+    return _written(material, considered, curated, decisions, ask)
 
 
 STAGE = interactive(None)
 
 
-def _decisions_path(config: HicraConfig) -> Path | None:
-    """The file a person's decisions are read from and, when asked in the terminal, added to."""
-    if config.curate.decisions is not None or not config.curate.interactive:
-        return config.curate.decisions
-    return config.home / "decisions" / f"{config.curate.name}.jsonl"
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What everything is made from."""
 
+    space: Workspace
+    candidates: Artifact | None
+    counted: Mapping[str, Candidate]
 
-def _external(path: Path) -> External:
-    try:
-        return External(str(path), sha256(path.read_bytes()).hexdigest(), path)
-    except OSError as error:
-        raise DataError(
-            f"decisions cannot be read: {error.strerror}", where=str(path), fix="Check --decisions"
-        ) from error
+    def curated(self, decisions: Mapping[str, Decision]) -> tuple[list[Considered], Curated]:
+        """The considered grams and what becomes of them under these decisions."""
+        considered = considered_grams(self.space, self.candidates, self.counted, decisions)
+        return considered, curate(considered, decisions, self.space.config.curate)
 
-
-def _input_of(registry: Registry, artifact: Artifact, role: str) -> Artifact:
-    for parent, found in registry.inputs(artifact):
-        if found == role:
-            return parent
-    raise ArtifactError(f"{artifact.ref} does not know its {role}", fix=f"Make it again from {role}")
-
-
-def _considered(annotations: Artifact, candidates: Artifact) -> list[Considered]:
-    counted = {each.gram: each for each in read_candidates(candidates.file(CANDIDATES_NAME))}
-    considered = []
-    for annotation in read_annotations(annotations.file(ANNOTATIONS_NAME)):
-        candidate = counted.get(annotation.gram)
-        if candidate is None:
-            raise ArtifactError(
-                f"{annotations.ref} judges `{annotation.gram}`, which {candidates.ref} does not hold",
-                fix="Repeat `hicra annotate-grams`",
-            )
-        considered.append(
-            Considered(annotation.gram, annotation, candidate.count, candidate.document_frequency, candidate.contexts)
+    def missed(self, considered: Sequence[Considered], curated: Curated) -> list[Missed]:
+        """Proposals near the accepted grams; nothing that was decided or is left out by a threshold."""
+        known = {each.gram: each.cluster for each in considered}
+        return propose_missed(
+            gram_set_of(curated).grams,
+            list(self.counted.values()),
+            passed_over={
+                each.gram for each in curated.rulings if each.by != "rule" or each.rule in LEFT_OUT_ON_PURPOSE
+            },
+            clusters={gram: cluster for gram, cluster in known.items() if cluster is not None},
+            limit=self.space.config.curate.missed,
         )
-    return considered
 
 
-def _asked(
-    space: Workspace, curated: Curated, considered: list[Considered], decisions: Mapping[str, Decision], ask: Ask | None
-) -> dict[str, Decision]:
-    """Ask about the grams the rules leave open; each answer is on disk before the next question."""
-    if ask is None:
+def _material(space: Workspace) -> _Material:
+    candidates = candidates_of(space)
+    return _Material(space, candidates, counted_grams(candidates))
+
+
+def _require_person(config: HicraConfig, ask: Ask | None) -> None:
+    if config.curate.interactive and ask is None:
         raise UsageError("curate.interactive needs a terminal to ask in", fix="Use --decisions FILE instead")
-    path = _decisions_path(space.config)
-    assert path is not None
-    answered = dict(decisions)
-    for question in open_questions(curated, considered, space.config.curate):
-        answer = ask(question)
-        if answer == "stop":
-            break
-        if isinstance(answer, Decision):
-            append_decision(path, answer)
-            answered[answer.gram] = answer
-    return answered
+    if config.curate.audit and ask is None:
+        raise UsageError("curate.audit needs a terminal to ask in", fix="Run `hicra curate --audit` in one")
+
+
+def _asked(material: _Material, decisions: Mapping[str, Decision], ask: Ask) -> dict[str, Decision]:
+    """Ask about the grams the rules leave open, then about missed ones; each answer is on disk before the next."""
+    questions = _questions(material, decisions)
+    with Interview(questions, journal_path(material.space.config), decisions) as interview:
+        ask(interview)
+        return interview.decisions
+
+
+def _questions(material: _Material, decisions: Mapping[str, Decision]) -> list[Question]:
+    """All that is to be asked. The first part does not depend on decisions, so that a resumed interview finds its
+    place; what was missed does: near a gram accepted today lies what is asked tomorrow.
+    """
+    config = material.space.config.curate
+    plain, by_rules = material.curated({})
+    asked = [(each.considered, each.suggested) for each in open_questions(by_rules, plain, config)]
+    known = {each.gram for each, _ in asked}
+    considered, curated = material.curated(decisions)
+    asked += [
+        (each, Ruling(each.gram, "reject", each.move, "rule", "missed", "decided before"))
+        for each in considered
+        if each.gram in decisions and each.gram not in known
+    ]
+    by_gram = {each.gram: each for each in considered}
+    for missed in material.missed(considered, curated) if curated.accepted else ():
+        gram = missed.candidate.gram
+        ruling = Ruling(gram, "reject", missed.move, "rule", "missed", missed.reason)
+        asked.append((by_gram.get(gram) or _of_candidate(missed.candidate), ruling))
+    return numbered(asked)
+
+
+def _of_candidate(candidate: Candidate) -> Considered:
+    return Considered(candidate.gram, None, candidate.count, candidate.document_frequency, candidate.contexts)
 
 
 def _nothing_accepted(curated: Curated, space: Workspace) -> DataError:
@@ -143,106 +191,64 @@ def _nothing_accepted(curated: Curated, space: Workspace) -> DataError:
     counted = ", ".join(f"{number} by {rule}" for rule, number in rules.most_common())
     return DataError(
         f"no gram was accepted, so there is no gram-set: {counted or 'there were no annotations'}",
-        where=space.artifact("annotations").ref,
+        where=", ".join(each.ref for role, each in space.plan.inputs.items() if role in ("annotations", "gram_set")),
         fix="Lower --min-confidence or --min-df, accept grams with --decisions, or collect from more solutions",
     )
 
 
-def _gram_set(curated: Curated) -> GramSet:
-    return GramSet(
-        tuple(
-            StrategicGram(tuple(each.gram.split()), curated.ruling(each.gram).move, source=_source(each, curated))
-            for each in curated.accepted
-        )
+def _written(
+    material: _Material,
+    considered: Sequence[Considered],
+    curated: Curated,
+    decisions: Mapping[str, Decision],
+    ask: Ask | None,
+) -> Work:
+    """All files of the artifact and its summary."""
+    space = material.space
+    history = history_rows(curated, considered)
+    write_lines(space.folder / FILE_NAME, gram_rows(curated))
+    write_lines(space.folder / HISTORY_NAME, history)
+    if decisions:
+        write_lines(space.folder / DECISIONS_NAME, [decision.to_row() for decision in decisions.values()])
+    missed = material.missed(considered, curated) if material.counted else []
+    if material.counted:
+        write_lines(space.folder / MISSED_NAME, [each.to_row() for each in missed])
+    measured = measure(space, material.candidates, gram_set_of(curated))
+    audit = _audited(material, curated, ask)
+    contexts = {each.gram: each.contexts for each in considered}
+    write_review(space, history, contexts, missed=list(map(_missed_facts, missed)), measured=measured, audit=audit)
+    summary = {
+        **curation_summary(curated, considered),
+        "missed": len(missed),
+        "coverage": measured.coverage.to_summary() if measured else {},
+    }
+    return Work(summary if audit is None else {**summary, "audit": audit.to_summary()})
+
+
+def _audited(material: _Material, curated: Curated, ask: Ask | None) -> AuditResult | None:
+    """The blind round over this set, where one is wanted."""
+    config = material.space.config
+    if ask is None or not config.curate.audit:
+        return None
+    return hold_audit(
+        curated.accepted,
+        list(material.counted.values()),
+        size=config.curate.audit,
+        seed=config.seed,
+        journal=config.home / "audits" / f"{material.space.plan.name}.jsonl",
+        ask=ask,
+        folder=material.space.folder,
     )
 
 
-def _source(each: Considered, curated: Curated) -> str:
-    """Who brought the gram: the annotator (with its model), or a person who accepted it."""
-    if curated.ruling(each.gram).by == "person" or each.annotation is None:
-        return "person"
-    return ":".join(part for part in (each.annotation.annotator, each.annotation.model) if part)
-
-
-def _gram_row(each: Considered, curated: Curated) -> dict[str, Any]:
-    move = curated.ruling(each.gram).move
-    return {
-        "gram": each.gram,
-        "move": move.value if move else None,
-        "cluster": None,
-        "document_frequency": each.document_frequency,
-        "count": each.count,
-        "confidence": each.annotation.confidence if each.annotation else None,
-        "source": _source(each, curated),
-    }
-
-
-def _history(curated: Curated, considered: list[Considered]) -> list[dict[str, Any]]:
-    by_gram = {each.gram: each for each in considered}
-    rows = []
-    for ruling in curated.rulings:
-        known = by_gram.get(ruling.gram)
-        annotation = known.annotation if known else None
-        rows.append(
-            {
-                "gram": ruling.gram,
-                "verdict": ruling.verdict,
-                "move": ruling.move.value if ruling.move else None,
-                "by": ruling.by,
-                "rule": ruling.rule,
-                "reason": ruling.reason,
-                "annotator": annotation.annotator if annotation else None,
-                "model": annotation.model if annotation else None,
-                "confidence": annotation.confidence if annotation else None,
-                "document_frequency": known.document_frequency if known else None,
-                "count": known.count if known else None,
-            }
-        )
-    return rows
-
-
-def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def _coverage(space: Workspace, candidates: Artifact, gram_set: GramSet) -> dict[str, float]:
-    """The planning share on the rollouts that the candidates come from; empty where they are gone."""
-    try:
-        rollouts = _input_of(space.registry, candidates, "rollouts")
-        path = rollouts.file(ROLLOUTS_NAME)
-    except ArtifactError as error:
-        space.progress.note(f"coverage was not measured: {error.what}")
-        return {}
-    tokenizer_of = lru_cache(maxsize=8)(partial(_tokenizer, space.registry))
-    with space.progress.phase("measure coverage", rollouts.summary.get("rollouts")) as advance:
-
-        def rows() -> Any:
-            for row in read_rollouts(path):
-                yield row
-                advance()
-
-        return coverage(gram_set, rows(), tokenizer_of).to_summary()
-
-
-def _tokenizer(registry: Registry, policy: str | None) -> Any | None:
-    """The tokenizer of a sampled policy, where its folder can still be reached."""
-    if policy is None:
-        return None
-    from hicra_cli.engine.policy import load_tokenizer
-
-    try:
-        return load_tokenizer(resolve_policy(policy, registry).path)
-    except (ArtifactError, UsageError):
-        return None
-
-
-def _summary(curated: Curated) -> dict[str, Any]:
-    moves = Counter(str(curated.ruling(each.gram).move or "none") for each in curated.accepted)
-    rejected = Counter(each.rule for each in curated.rulings if each.verdict == "reject")
-    return {
-        "grams": len(curated.accepted),
-        "moves": dict(sorted(moves.items())),
-        "rejected": dict(sorted(rejected.items())),
-        "by_person": sum(each.by == "person" for each in curated.rulings),
-    }
+def _missed_facts(missed: Missed) -> GramFacts:
+    return GramFacts(
+        gram=missed.candidate.gram,
+        move=missed.move.value if missed.move else None,
+        by="rule",
+        rule="missed",
+        reason=missed.reason,
+        count=missed.candidate.count,
+        document_frequency=missed.candidate.document_frequency,
+        contexts=missed.candidate.contexts,
+    )

@@ -1,5 +1,6 @@
 """From a gram-set's reference to a file: an artifact, a set that ships with hicra, or a user's file or folder."""
 
+import re
 from pathlib import Path
 
 from hicra_cli.core.errors import ArtifactError, DataError
@@ -41,6 +42,14 @@ def gram_set_file(grams: Input) -> Path:
 def load_gram_set(grams: Input) -> GramSet:
     """A resolved gram-set's grams."""
     return GramSet.load(gram_set_file(grams))
+
+
+def gram_set_name(grams: Input) -> str:
+    """A name for what is made from it: the artifact's, the shipped set's, or the file's in letters a name may have."""
+    if isinstance(grams, Artifact):
+        return grams.name
+    stem = grams.path.parent.name if grams.path.name == FILE_NAME else grams.path.name.partition(".")[0]
+    return re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._")[:64] or "default"
 
 
 def _unknown(reference: str) -> ArtifactError | DataError:

@@ -3,15 +3,32 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from hicra_cli.config.collect import NAME_PATTERN, Name
 from hicra_cli.config.section import Section
+from hicra_cli.config.train import CoverageConfig
+
+NO_ANNOTATIONS = "none"
 
 
 class CurateConfig(Section):
-    name: Name = Field("default", pattern=NAME_PATTERN, description="Name of the gram-set artifact.")
-    annotations: str = Field("annotations:default", description="Annotations to curate.")
+    name: Name | None = Field(
+        None,
+        pattern=NAME_PATTERN,
+        description="Name of the gram-set artifact; by default `default`, with `gram_set` its name, and for a control "
+        "that name with `-placebo` or `-drop-30`.",
+    )
+    annotations: str | None = Field(
+        None,
+        description="Annotations to curate, by default annotations:default. With `imports` they may be missing; `none` "
+        "leaves them out.",
+    )
+    candidates: str | None = Field(
+        None,
+        description="Where figures, contexts, missed grams, placebos and the rollouts for the coverage come from; by "
+        "default the candidates that annotations or gram-set were made from, else the newest.",
+    )
     min_confidence: float = Field(0.5, ge=0, le=1, description="Accept grams at or above this confidence.")
     min_document_frequency: int = Field(3, ge=1, description="Accept grams that at least this many problems use.")
     nested: Literal["maximal", "shortest", "keep"] = Field(
@@ -28,7 +45,9 @@ class CurateConfig(Section):
     )
     interactive: bool = Field(False, description="Ask in the terminal about each gram the rules leave open.")
     gram_set: str | None = Field(
-        None, description="Start from this gram-set instead of annotations (for --placebo, --drop, --audit, --export)."
+        None,
+        description="Start from this gram-set instead of annotations: an artifact, a shipped one (`default-en`) or a "
+        "file. Controls start from gram-set:default where none is given.",
     )
     imports: list[Path] = Field(
         default_factory=list, description="Add the grams of these lists (txt: one a line; JSONL: gram, move)."
@@ -51,3 +70,30 @@ class CurateConfig(Section):
     drop: float = Field(
         0.0, ge=0, lt=1, description="Leave out this share of the grams at random (the paper's sensitivity test)."
     )
+    coverage: CoverageConfig = Field(
+        default_factory=CoverageConfig,
+        description="Bounds on the share of planning tokens in the rollouts: outside, curate warns; at 0 it refuses.",
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "CurateConfig":
+        if self.placebo and self.drop:
+            raise ValueError("placebo and drop are two controls; run curate once for each")
+        given = [
+            name
+            for name, is_given in (
+                ("annotations", self.annotations is not None),
+                ("imports", bool(self.imports)),
+                ("decisions", self.decisions is not None),
+                ("interactive", self.interactive),
+                ("audit", self.audit > 0),
+            )
+            if is_given
+        ]
+        if (self.placebo or self.drop) and given:
+            raise ValueError(f"a control is drawn from a finished gram-set (gram_set): {given[0]} does not apply")
+        if self.gram_set is not None and self.annotations not in (None, NO_ANNOTATIONS):
+            raise ValueError("annotations and gram_set are two places to start from; give one")
+        if self.interactive and self.audit:
+            raise ValueError("interactive and audit are two rounds of questions; run curate once for each")
+        return self

@@ -1,11 +1,12 @@
-"""From annotated candidates to a gram-set: thresholds, nested grams, a person's decisions, and why each fell.
+"""From annotated candidates to a gram-set: thresholds, nested grams, lists, a person's decisions, and why each fell.
 
-A person's decision stands above every rule. Every considered gram leaves one line of history: accepted or rejected,
-by which rule or by whom, and why.
+A person's decision stands above every list, a list above every rule. Every considered gram leaves one line of history:
+accepted or rejected, by which rule or by whom, and why.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from hicra_cli.config.curate import CurateConfig
@@ -17,24 +18,52 @@ Verdict = Literal["accept", "reject"]
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """A gram that a list or another gram-set brings. by: which one (`import:FILE`); source: where it has it from."""
+
+    by: str
+    source: str
+    move: Move | None = None
+    cluster: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Considered:
-    """A gram before curation: its annotation (None: a person's own addition) and its figures in the corpus."""
+    """A gram before curation: what is said about it and its figures in the corpus.
+
+    annotation: None where no annotator saw it. listed: where a list brings it.
+    """
 
     gram: str
     annotation: Annotation | None
     count: int
     document_frequency: int
     contexts: tuple[str, ...] = ()
+    listed: Listed | None = None
+
+    @property
+    def move(self) -> Move | None:
+        """The list's move, else the annotator's."""
+        listed = self.listed.move if self.listed else None
+        return listed or (self.annotation.move if self.annotation else None)
+
+    @property
+    def cluster(self) -> int | None:
+        """Number of its cluster, where there are any."""
+        annotated = self.annotation.cluster if self.annotation else None
+        return annotated if annotated is not None or self.listed is None else self.listed.cluster
 
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """What became of a gram. by: `rule` or `person`; rule: its name; reason: in words, with the figures."""
+    """What became of a gram. by: `rule`, `person`, or the list that brings it (`import:FILE`); rule: its name (for a
+    person `decision`, or `missed` for accepting what no annotator called strategic); reason: in words, with figures.
+    """
 
     gram: str
     verdict: Verdict
     move: Move | None
-    by: Literal["rule", "person"]
+    by: str
     rule: str
     reason: str
 
@@ -45,10 +74,14 @@ class Curated:
 
     rulings: tuple[Ruling, ...]
     accepted: tuple[Considered, ...]
+    _by_gram: Mapping[str, Ruling] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_gram", {each.gram: each for each in self.rulings})
 
     def ruling(self, gram: str) -> Ruling:
         """The ruling on a gram; KeyError where it was not considered."""
-        return {each.gram: each for each in self.rulings}[gram]
+        return self._by_gram[gram]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +94,10 @@ class Question:
     total: int
 
 
-# Answers with a decision, `skip` (the rules decide) or `stop` (the rules decide about this and all that follow).
-Ask = Callable[[Question], Decision | Literal["skip", "stop"]]
-
-
 def curate(considered: Sequence[Considered], decisions: Mapping[str, Decision], config: CurateConfig) -> Curated:
     """Decide about every gram. Does not depend on the order of `considered`."""
     ordered = sorted([*considered, *_additions(considered, decisions)], key=_rank)
-    rulings = {each.gram: _by_threshold(each, config) for each in ordered}
-    rulings.update((each.gram, _by_person(each, decisions[each.gram])) for each in ordered if each.gram in decisions)
+    rulings = {each.gram: _ruling(each, decisions.get(each.gram), config) for each in ordered}
     rulings.update(_nested(ordered, rulings, config))
     rulings.update(_beyond(ordered, rulings, config.max_grams))
     return Curated(
@@ -79,25 +107,49 @@ def curate(considered: Sequence[Considered], decisions: Mapping[str, Decision], 
 
 
 def open_questions(curated: Curated, considered: Sequence[Considered], config: CurateConfig) -> list[Question]:
-    """The grams a person should see: annotated with a move, common enough, and not yet decided by a person.
+    """The grams a person should see, if no person has decided them: those annotated with a move and common enough, then
+    those a list brings.
 
     Those nearest to the confidence threshold come first: there a person's minute changes most.
     """
-    asked = [
-        each
-        for each in considered
-        if each.annotation is not None
+    asked = [each for each in considered if _is_open(each, curated.ruling(each.gram), config)]
+    asked.sort(key=lambda each: (_distance(each, config), _rank(each)))
+    return numbered([(each, curated.ruling(each.gram)) for each in asked])
+
+
+def numbered(asked: Sequence[tuple[Considered, Ruling]]) -> list[Question]:
+    """Questions in this order; the ruling is what becomes of the gram when nobody answers."""
+    return [Question(each, suggested, at, len(asked)) for at, (each, suggested) in enumerate(asked, start=1)]
+
+
+def decided_by(ruling: Ruling, considered: Considered | None) -> str:
+    """Who or what decided: `person`, a list, the annotator with its model where its label decided, else `rule`."""
+    annotation = considered.annotation if considered else None
+    if ruling.by != "rule" or annotation is None or ruling.rule not in ("accepted", "not_strategic", "unlabelled"):
+        return ruling.by
+    return annotator_of(annotation)
+
+
+def annotator_of(annotation: Annotation) -> str:
+    """The annotator, with its model where it has one."""
+    return ":".join(part for part in (annotation.annotator, annotation.model) if part)
+
+
+def _is_open(each: Considered, ruling: Ruling, config: CurateConfig) -> bool:
+    if each.listed is not None:
+        return ruling.by != "person"
+    return (
+        each.annotation is not None
         and each.annotation.move is not None
         and each.document_frequency >= config.min_document_frequency
-        and curated.ruling(each.gram).by == "rule"
-        and curated.ruling(each.gram).rule in ("confidence", "accepted")
-    ]
-    asked.sort(key=lambda each: (_distance(each, config), _rank(each)))
-    return [Question(each, curated.ruling(each.gram), at, len(asked)) for at, each in enumerate(asked, start=1)]
+        and ruling.by == "rule"
+        and ruling.rule in ("confidence", "accepted")
+    )
 
 
 def _distance(each: Considered, config: CurateConfig) -> float:
-    assert each.annotation is not None
+    if each.listed is not None or each.annotation is None:
+        return math.inf
     return round(abs(each.annotation.confidence - config.min_confidence), 6)
 
 
@@ -111,9 +163,18 @@ def _additions(considered: Iterable[Considered], decisions: Mapping[str, Decisio
     return [Considered(gram, None, 0, 0) for gram in decisions if gram not in known]
 
 
+def _ruling(each: Considered, decision: Decision | None, config: CurateConfig) -> Ruling:
+    if decision is not None:
+        return _by_person(each, decision)
+    if each.listed is not None:
+        return Ruling(each.gram, "accept", each.move, each.listed.by, "listed", f"from {each.listed.source}")
+    return _by_threshold(each, config)
+
+
 def _by_person(each: Considered, decision: Decision) -> Ruling:
-    move = decision.move or (each.annotation.move if each.annotation else None)
-    return Ruling(each.gram, decision.verdict, move, "person", "decision", decision.reason)
+    was_missed = decision.verdict == "accept" and each.listed is None and each.move is None
+    rule = "missed" if was_missed else "decision"
+    return Ruling(each.gram, decision.verdict, decision.move or each.move, "person", rule, decision.reason)
 
 
 def _by_threshold(each: Considered, config: CurateConfig) -> Ruling:
@@ -141,8 +202,8 @@ def _reject(each: Considered, rule: str, reason: str) -> Ruling:
 def _nested(ordered: Sequence[Considered], rulings: Mapping[str, Ruling], config: CurateConfig) -> dict[str, Ruling]:
     """Rejections of grams that occur mostly as part of a kept longer one (or, with `shortest`, the other way round).
 
-    Lengths are gone through from the kept end, so that a gram is only ever dropped for one that stays. A person's
-    decision is never overruled.
+    Lengths are gone through from the kept end, so that a gram is only ever dropped for one that stays. Neither a
+    person's decision nor a list is overruled.
     """
     if config.nested == "keep":
         return {}
@@ -160,7 +221,7 @@ def _nested(ordered: Sequence[Considered], rulings: Mapping[str, Ruling], config
         for longer in sorted(accepted, key=lambda each: len(each.gram.split())):
             for inner in _inside(longer.gram):
                 shorter = by_gram.get(inner)
-                if shorter is None or inner in dropped or rulings[longer.gram].by == "person":
+                if shorter is None or inner in dropped or rulings[longer.gram].by != "rule":
                     continue
                 if _covers(longer, shorter, config):
                     dropped.setdefault(longer.gram, _reject(longer, "nested", _share(longer, shorter)))
@@ -187,7 +248,7 @@ def _share(longer: Considered, shorter: Considered) -> str:
 
 
 def _beyond(ordered: Sequence[Considered], rulings: Mapping[str, Ruling], limit: int) -> dict[str, Ruling]:
-    """Rejections of the least widespread accepted grams beyond the limit; a person's are counted, never dropped."""
+    """Rejections of the least widespread accepted grams beyond the limit; listed and a person's only count."""
     accepted = [each for each in ordered if rulings[each.gram].verdict == "accept"]
     by_rule = [each for each in accepted if rulings[each.gram].by == "rule"]
     room = max(0, limit - (len(accepted) - len(by_rule)))

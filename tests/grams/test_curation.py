@@ -109,7 +109,8 @@ def test_a_persons_decision_stands_above_every_rule():
     assert curated.ruling("let me check").reason == "too vague"
     assert curated.ruling("so it is").move is Move.DEDUCTION
     assert curated.ruling("me check the").move is Move.BACKTRACING
-    assert curated.ruling("let us look elsewhere").rule == "decision"
+    assert curated.ruling("let us look elsewhere").rule == "missed"
+    assert curated.ruling("me check the").rule == "decision"
 
 
 @settings(deadline=None)

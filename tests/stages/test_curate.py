@@ -9,48 +9,18 @@ from hicra_cli.core.errors import DataError, UsageError
 from hicra_cli.core.progress import SilentProgress
 from hicra_cli.core.records import Move
 from hicra_cli.core.registry import Registry
-from hicra_cli.grams.decisions import Decision
 from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.stages import annotate_grams, collect_grams, curate
 from hicra_cli.stages.base import execute
 
-TEXT = "So let me check 7 times. This implies that 4 is more. Red marbles are here"
-
-
-def prepare(registry, path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config = HicraConfig.model_validate({"home": registry.home, "collect": {"rollouts": [path]}})
-    collect_grams.run(config, registry, SilentProgress())
-    annotate_grams.run(config, registry, SilentProgress())
+from .curate_runs import TEXT, configured, curated, decisions_file, grams, lines, prepare
 
 
 @pytest.fixture
 def registry(tmp_path):
     with Registry.open(tmp_path / "home") as opened:
-        prepare(
-            opened,
-            tmp_path / "rollouts.jsonl",
-            [{"problem": f"p{at}", "response": TEXT, "correct": True} for at in range(4)],
-        )
+        prepare(opened, tmp_path / "rollouts.jsonl", [TEXT] * 4)
         yield opened
-
-
-def configured(registry, **settings) -> HicraConfig:
-    return HicraConfig.model_validate({"home": registry.home, "curate": settings})
-
-
-def curated(registry, *, ask=None, **settings):
-    return curate.run(configured(registry, **settings), registry, SilentProgress(), ask=ask)
-
-
-def lines(artifact, name):
-    return [json.loads(line) for line in artifact.file(name).read_text().splitlines()]
-
-
-def decisions_file(tmp_path, *rows):
-    path = tmp_path / "decisions.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
 
 
 def test_the_gram_set_holds_accepted_grams_and_the_history_every_ruling(registry):
@@ -69,15 +39,50 @@ def test_the_gram_set_holds_accepted_grams_and_the_history_every_ruling(registry
     assert (history["let me check"]["verdict"], history["let me check"]["rule"]) == ("reject", "nested")
     assert history["let me check"]["reason"] == "4 of 4 uses of `let me check` are inside `so let me check`"
     assert history["red marbles are"]["rule"] == "not_strategic"
-    assert {line["by"] for line in history.values()} == {"rule"}
+    assert {gram: line["by"] for gram, line in history.items() if line["verdict"] == "accept"} == {
+        "so let me check": "lexicon",
+        "this implies that": "lexicon",
+    }
+    assert (history["red marbles are"]["by"], history["let me check"]["by"]) == ("lexicon", "rule")
     assert len(GramSet.load(artifact.file("grams.jsonl"))) == 2
 
 
 def test_the_planning_share_is_measured_on_the_rollouts(registry):
     # A response has 14 words apart from the two numbers: so let me check / times / this implies that / is more /
     # red marbles are here. 4 + 3 of them are planning words; with the numbers there are 16 pieces.
-    coverage = curated(registry).summary["coverage"]
-    assert coverage == {"planning_words": 7 / 14, "planning_pieces": 7 / 16}
+    artifact = curated(registry)
+    assert artifact.summary["coverage"] == {
+        "planning_words": 7 / 14,
+        "planning_pieces": 7 / 16,
+        "rollouts_without": 0.0,
+        "rollout_median": 7 / 16,
+        "grams_never_matched": 0,
+    }
+    report = json.loads(artifact.file("coverage.json").read_text())
+    assert report["verdict"] == "high"
+    assert report["moves"]["backtracing"]["planning_fraction"] == 4 / 16
+    assert [(use["gram"], use["occurrences"]) for use in report["grams"]] == [
+        ("so let me check", 4),
+        ("this implies that", 4),
+    ]
+    assert artifact.file("review.html").read_text().startswith("<!")
+
+
+def test_a_share_outside_the_bounds_is_warned_about(registry):
+    talk = SilentProgress()
+    curated(registry, progress=talk)
+    assert [each for each in talk.warnings if "43.75% of the 64 pieces are inside grams, outside 0.5% to 15.0%" in each]
+    talk = SilentProgress()
+    curated(registry, progress=talk, coverage={"high": 0.5})
+    assert talk.warnings == []
+
+
+def test_a_set_that_matches_nothing_is_refused_with_the_reason(registry, tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("wholly other words\n")
+    with pytest.raises(DataError, match="none of the 64 words in 4 rollouts lies inside a gram"):
+        curated(registry, imports=[path], annotations="none")
+    assert registry.list("gram-set") == []
 
 
 def test_a_persons_decisions_add_and_remove_grams_and_stand_in_the_history(registry, tmp_path):
@@ -134,34 +139,62 @@ def test_interactive_needs_someone_to_ask(registry):
 def test_a_person_is_asked_about_open_grams_with_their_contexts_and_may_stop(registry):
     asked = []
 
-    def ask(question):
-        asked.append(question.considered.gram)
-        assert question.considered.contexts
-        if question.considered.gram == "this implies that":
-            return Decision("this implies that", "reject", reason="no")
-        return "skip"
+    def ask(interview):
+        while (question := interview.current) is not None:
+            asked.append(question.considered.gram)
+            assert question.considered.contexts
+            if question.considered.gram == "this implies that":
+                interview.decide("reject", reason="no")
+            else:
+                interview.skip()
 
     artifact = curated(registry, interactive=True, ask=ask)
-    assert asked == ["so let me check", "this implies that"] or set(asked) == {"so let me check", "this implies that"}
-    assert [line["gram"] for line in lines(artifact, "grams.jsonl")] == ["so let me check"]
+    assert {"so let me check", "this implies that"} <= set(asked)
+    assert grams(artifact) == ["so let me check"]
+    assert lines(artifact, "decisions.jsonl")[0]["gram"] == "this implies that"
 
-    stopped = []
+    def look(interview):
+        assert "this implies that" not in [
+            each.considered.gram for each in interview.questions if interview.decision(each.considered.gram) is None
+        ]
 
-    def stop(question):
-        stopped.append(question.considered.gram)
-        return "stop"
+    again = curated(registry, interactive=True, ask=look)
+    assert grams(again) == grams(artifact)
 
-    again = curated(registry, interactive=True, ask=stop)
-    assert len(stopped) == 1
-    assert "this implies that" not in stopped
-    assert again.digest == artifact.digest
+
+def test_after_the_open_grams_a_person_is_asked_about_missed_ones(tmp_path):
+    # No annotator calls marbles strategic; a person accepts red ones, so blue ones are one word away from the set.
+    with Registry.open(tmp_path / "home") as registry:
+        prepare(registry, tmp_path / "rollouts.jsonl", [TEXT + ". Blue marbles are there"] * 4)
+        path = decisions_file(tmp_path, {"gram": "red marbles are", "decision": "accept", "move": "branching"})
+        first = curated(registry, decisions=path)
+        proposed = {line["gram"]: line for line in lines(first, "missed.jsonl")}
+        assert proposed["blue marbles are"]["reason"] == "1 of 2 grams of the form `* marbles are` are in the set"
+        assert proposed["blue marbles are"]["near"] == ["red marbles are"]
+        assert proposed["blue marbles are"]["move"] == "branching"
+
+        def ask(interview):
+            places = {each.considered.gram: at for at, each in enumerate(interview.questions)}
+            assert places["blue marbles are"] > places["so let me check"]
+            question = interview.questions[places["blue marbles are"]]
+            assert (question.suggested.rule, question.suggested.verdict) == ("missed", "reject")
+            assert question.considered.contexts
+            interview.pages.position = places["blue marbles are"]
+            interview.decide("accept", reason="like the red ones")
+
+        artifact = curated(registry, interactive=True, ask=ask, decisions=path)
+        assert "blue marbles are" in grams(artifact)
+        history = {line["gram"]: line for line in lines(artifact, "history.jsonl")}
+        assert history["blue marbles are"]["by"] == "person"
+        assert history["blue marbles are"]["rule"] == "missed"
+        assert history["blue marbles are"]["document_frequency"] == 4
+        assert "blue marbles are" not in [line["gram"] for line in lines(artifact, "missed.jsonl")]
 
 
 def test_answers_given_before_an_interruption_are_kept(registry):
-    def ask(question):
-        if question.number == 2:
-            raise KeyboardInterrupt
-        return Decision(question.considered.gram, "reject")
+    def ask(interview):
+        interview.decide("reject")
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         curated(registry, interactive=True, ask=ask)
@@ -169,6 +202,22 @@ def test_answers_given_before_an_interruption_are_kept(registry):
     assert len(kept.read_text().splitlines()) == 1
     artifact = curated(registry, decisions=kept)
     assert artifact.summary["by_person"] == 1
+
+
+def test_a_blind_round_publishes_its_answers_and_figures(registry):
+    def judge(interview):
+        while (item := interview.current) is not None:
+            assert not hasattr(interview, "strategic")
+            interview.judge(item.gram in ("so let me check", "this implies that"))
+
+    artifact = curated(registry, audit=4, ask=judge)
+    assert artifact.summary["audit"]["precision"] == 1.0
+    assert {line["gram"]: line["planning"] for line in lines(artifact, "audit.jsonl") if line["strategic"]} == {
+        "so let me check": True,
+        "this implies that": True,
+    }
+    with pytest.raises(UsageError, match=r"curate\.audit needs a terminal"):
+        curated(registry, audit=4)
 
 
 def test_a_persons_move_replaces_the_annotators(registry, tmp_path):
