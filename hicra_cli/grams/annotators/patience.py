@@ -47,6 +47,23 @@ class Patience:
             await asyncio.sleep(left_s)
 
 
+class Pace:
+    """A token bucket that holds one token: requests leave evenly, at most so many in any minute."""
+
+    def __init__(self, requests_per_minute: int | None) -> None:
+        self._interval_s = 60.0 / requests_per_minute if requests_per_minute else 0.0
+        self._next = 0.0
+
+    async def turn(self) -> None:
+        """Returns when it is this request's turn; turns are given in the order of asking."""
+        if not self._interval_s:
+            return
+        mine = max(self._next, time.monotonic())
+        self._next = mine + self._interval_s
+        while (left_s := mine - time.monotonic()) > 0:
+            await asyncio.sleep(left_s)
+
+
 def seconds_of_hint(value: str | None) -> float | None:
     """Seconds of a Retry-After header (a number or an HTTP date) or of a retryDelay such as `2.5s`; None if unclear."""
     if not value:
