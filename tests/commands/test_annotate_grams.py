@@ -1,9 +1,16 @@
 """hicra annotate-grams as typed: lists of annotators, the service an option means, a dry run that sends nothing."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 
 from hicra_cli.core.registry import Registry
-from tests.commands.run_hicra import document, hicra
+from tests.commands.run_hicra import clean_environment, document, hicra
+from tests.grams.annotators.service_server import Response, good, service_server
 from tests.stages.candidates import publish_candidates
 
 TEXTS = ("so let me check it", "this implies that we can", "another way to see it")
@@ -77,3 +84,36 @@ def test_model_and_address_belong_to_the_service_that_is_asked(folder):
     assert settings["openai"] == {"model": "mine", "base_url": "http://127.0.0.1:9/v1"}
     gemini = document(annotate(folder, "--annotator", "gemini", "--model", "mine", "--dry-run", "--json"))
     assert gemini["data"]["settings"]["gemini"]["model"] == "mine"
+
+
+def test_a_killed_run_goes_on_where_it_was_and_asks_nothing_twice(folder):
+    keys = {"GEMINI_API_KEY": "AIza-test", "NO_PROXY": "127.0.0.1"}
+    with service_server() as server:
+        whole = hicra(*_votes(server), "--name", "whole", "--json", cwd=folder, check=0, **keys)
+        assert len(server.requests) == 2 * 5  # 18 grams in fours, two votes
+    with service_server([good] * 7, otherwise=lambda request: Response(hang_s=30)) as server:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hicra_cli", *_votes(server), "--name", "killed"],
+            cwd=folder,
+            env=clean_environment(**keys),
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 60
+        while len(server.requests) < 8 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert len(server.requests) == 8
+        answered = {frozenset(request.grams) for request in server.requests[5:7]}
+        server._otherwise = good
+        resumed = hicra(*_votes(server), "--name", "killed", "--resume", "--json", cwd=folder, check=0, **keys)
+        again = [frozenset(request.grams) for request in server.requests[8:]]
+    assert len(again) == 3
+    assert answered.isdisjoint(again)
+    digests = [document(done)["artifacts"][0]["digest"] for done in (whole, resumed)]
+    assert digests[0] == digests[1]
+
+
+def _votes(server) -> tuple[str, ...]:
+    address = ("--base-url", server.base_url, "--batch-size", "4", "--concurrency", "1")
+    return ("annotate-grams", "--annotator", "lexicon,gemini", "--votes", "2", *address)

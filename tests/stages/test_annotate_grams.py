@@ -17,7 +17,7 @@ from hicra_cli.stages import annotate_grams, collect_grams
 from hicra_cli.stages.base import execute, stage_key
 from hicra_cli.stages.solutions import solutions_of
 
-from ..grams.annotators.gemini_server import Response, envelope, failing, gemini_server, good, move_of
+from ..grams.annotators.service_server import answer_text, failing, good, move_of, reply, service_server
 from .candidates import publish_candidates
 
 TEXTS = ("so let me check it", "this implies that we can", "another way to see it", "the sum is equal to the rest")
@@ -38,7 +38,7 @@ def registry(tmp_path, monkeypatch):
 
 def configured(registry, **settings) -> HicraConfig:
     """A setting goes to annotate, or to its section `gemini` or `service` where it is a field of that."""
-    annotate: dict[str, Any] = {"gemini": {}, "service": {"canaries": 0}}
+    annotate: dict[str, Any] = {"gemini": {}, "service": {}}
     for name, value in settings.items():
         section = next((at for at, kind in SECTIONS.items() if name in kind.model_fields), None)
         (annotate[section] if section else annotate)[name] = value
@@ -81,14 +81,14 @@ def test_without_a_key_gemini_is_refused_with_exit_code_4_and_nothing_is_lost(re
 
 
 def test_a_run_that_the_service_broke_is_resumed_and_gives_the_bytes_of_an_unbroken_one(registry):
-    with gemini_server() as server:
+    with service_server() as server:
         config = configured(
             registry, annotators=["gemini"], base_url=server.base_url, batch_size=5, concurrency=1, name="unbroken"
         )
         whole = annotate_grams.run(config, registry, SilentProgress())
         asked = len(server.requests)
     assert asked == 6
-    with gemini_server([good, good, failing(403, "blocked")]) as server:
+    with service_server([good, good, failing(403, "blocked")]) as server:
         config = configured(
             registry, annotators=["gemini"], base_url=server.base_url, batch_size=5, concurrency=1, name="broken"
         )
@@ -118,7 +118,7 @@ def two_judges(registry, server, **settings) -> HicraConfig:
 
 
 def test_several_judgements_are_combined_kept_and_compared(registry):
-    with gemini_server() as server:
+    with service_server() as server:
         artifact = annotate_grams.run(two_judges(registry, server), registry, SilentProgress())
         assert len(server.requests) == 2 * 3  # two votes on 30 grams in batches of 10
     assert [entry.path for entry in artifact.files] == ["annotations.jsonl", "disagreements.jsonl", "judgements.jsonl"]
@@ -150,9 +150,9 @@ def _label(row) -> str:
 
 
 def test_a_run_broken_in_its_second_vote_is_resumed_without_asking_the_first_again(registry):
-    with gemini_server() as server:
+    with service_server() as server:
         whole = annotate_grams.run(two_judges(registry, server, name="unbroken"), registry, SilentProgress())
-    with gemini_server([good] * 4 + [failing(403, "blocked")]) as server:
+    with service_server([good] * 4 + [failing(403, "blocked")]) as server:
         config = two_judges(registry, server, name="broken")
         with pytest.raises(ServiceError, match="blocked"):
             execute(annotate_grams.STAGE, config, registry, SilentProgress())
@@ -164,7 +164,7 @@ def test_a_run_broken_in_its_second_vote_is_resumed_without_asking_the_first_aga
 
 def test_model_and_key_of_every_service_are_looked_for_before_the_first_is_asked(registry, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with gemini_server() as server:
+    with service_server() as server:
         config = configured(registry, annotators=["gemini", "openai"], base_url=server.base_url)
         with pytest.raises(ConfigError, match=r"annotate\.openai\.model"):
             annotate_grams.run(config, registry, SilentProgress())
@@ -178,7 +178,7 @@ def test_model_and_key_of_every_service_are_looked_for_before_the_first_is_asked
 
 def test_the_estimate_counts_the_requests_that_will_be_sent_and_sends_none(registry, monkeypatch):
     monkeypatch.delenv("GEMINI_API_KEY")
-    with gemini_server() as server:
+    with service_server() as server:
         found = annotate_grams.estimates(two_judges(registry, server), registry)
         assert server.requests == []
     assert list(found) == ["gemini"]
@@ -189,14 +189,22 @@ def test_the_estimate_counts_the_requests_that_will_be_sent_and_sends_none(regis
 
 
 def test_what_a_service_has_billed_is_in_the_summary(registry):
-    with gemini_server() as server:
-        artifact = annotate_grams.run(two_judges(registry, server), registry, SilentProgress())
-    assert artifact.summary["cost"]["requests"] == 6
+    with service_server() as server:
+        config = two_judges(registry, server, input_price=1.0, output_price=2.0)
+        artifact = annotate_grams.run(config, registry, SilentProgress())
+    # each of 6 answers is billed 100 tokens in and 50 out with 25 of thought: 600 x $1 + 450 x $2 per million
+    assert artifact.summary["cost"] == {
+        "requests": 6,
+        "input_tokens": 600,
+        "output_tokens": 450,
+        "usd": 0.0015,
+        "lost_usd": 0.0,
+    }
     assert "cost" not in annotate_grams.run(configured(registry), registry, SilentProgress()).summary
 
 
 def test_a_ceiling_of_cost_stops_the_run_which_a_higher_one_resumes(registry):
-    with gemini_server() as server:
+    with service_server() as server:
         prices = {"input_price": 1000.0, "output_price": 1000.0, "max_output_tokens": 256}
         low = two_judges(registry, server, **prices, max_cost=0.001)
         with pytest.raises(ServiceError, match="ceiling") as failure:
@@ -237,7 +245,7 @@ def test_candidates_without_their_run_count_what_is_successful_by_default(regist
 
 
 def test_concurrency_and_patience_do_not_change_the_cache_key_but_the_model_does(registry):
-    with gemini_server() as server:
+    with service_server() as server:
         common = {"annotators": ["gemini"], "base_url": server.base_url}
         first = annotate_grams.run(configured(registry, **common), registry, SilentProgress())
         patient = configured(registry, **common, concurrency=9, timeout_s=7, max_attempts=2, retry_budget_s=1)
@@ -248,11 +256,9 @@ def test_concurrency_and_patience_do_not_change_the_cache_key_but_the_model_does
 
 def test_no_file_of_the_home_holds_the_key(registry):
     def echo(request):
-        reply = json.loads(good(request).body)
-        text = reply["candidates"][0]["content"]["parts"][0]["text"]
-        return Response(body=envelope(text.replace("about", "key AIza-secret-of-the-test")))
+        return reply(request, answer_text(request).replace("about", "key AIza-secret-of-the-test"))
 
-    with gemini_server([echo, failing(403, "AIza-secret-of-the-test")]) as server:
+    with service_server([echo, failing(403, "AIza-secret-of-the-test")]) as server:
         config = configured(registry, annotators=["gemini"], base_url=server.base_url, batch_size=5, concurrency=1)
         with pytest.raises(ServiceError):
             annotate_grams.run(config, registry, SilentProgress())
