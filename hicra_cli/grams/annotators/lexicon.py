@@ -26,6 +26,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from hicra_cli.core.progress import Progress
+from hicra_cli.core.records import Move
 from hicra_cli.grams.candidates import Candidate
 
 from .base import Annotation
@@ -68,6 +69,15 @@ def judge(gram: str) -> Annotation:
         return _annotation(gram, None, UNCLEAR, "no words of a move")
     confidence, rule, costs = best
     return _annotation(gram, rule, confidence, f"rule `{rule.name}`{costs}")
+
+
+def rules_text() -> str:
+    """All rules as text, move after move: strength, name and cue; docs/lexicon.md shows it."""
+    parts = []
+    for move in Move:
+        rows = [f"{rule.strength:.2f}  {rule.name:<28}{rule.cue}" for rule in RULES if rule.move is move]
+        parts.append("\n".join([f"# {move}", *rows]))
+    return "\n\n".join(parts) + "\n"
 
 
 def _confidence(gram: str, rule: Rule, pattern: re.Pattern[str]) -> tuple[float, str]:

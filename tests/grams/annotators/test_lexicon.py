@@ -1,10 +1,12 @@
 """The lexicon's judgement on grams a reader would sort by hand."""
 
+from pathlib import Path
+
 import pytest
 
 from hicra_cli.core.progress import SilentProgress
 from hicra_cli.core.records import Move
-from hicra_cli.grams.annotators.lexicon import LexiconAnnotator, judge
+from hicra_cli.grams.annotators.lexicon import LexiconAnnotator, judge, rules_text
 from hicra_cli.grams.annotators.lexicon_rules import RULES
 from hicra_cli.grams.candidates import Candidate
 from hicra_cli.text.words import normalise_gram
@@ -20,7 +22,7 @@ let's start with a sum|we can begin by adding
 """
 BRANCHING = """
 let's try a different approach|another way to|alternatively maybe the problem|consider the case where|what if we
-we can assume that|maybe that's the case|maybe there's a trick here|so maybe the problem
+we can assume that|we can assume|maybe that's the case|maybe there's a trick here|so maybe the problem
 let me try another|on the other hand|let's assume that|in this case|maybe there is another way|let's try another way
 we could try another pair|alternatively we can try this|is there another way to
 """
@@ -28,7 +30,7 @@ BACKTRACING = """
 but that is not the|wait that's not right|let me check|let me check again|let me verify|go back and|i made a mistake
 let me double-check|but let me check if|wait hold on|i misread the problem
 i didn't misinterpret the|i might have missed something
-that seems too high|that seems right but|doesn't make sense|that doesn't make sense
+that seems too high|that seems right but|doesn't make sense|is that right|that doesn't make sense
 make sure i didn't|make sure i didn't miss|just to double-check|that is not the target
 that does not work here|but the problem says|does that make sense|on second thought|let's go back to
 """
@@ -114,3 +116,9 @@ def test_rule_names_are_unique_and_name_grams_that_can_occur():
 def test_long_and_hostile_grams_are_judged_in_no_time():
     for gram in ("wait " * 5000, "let me " * 5000 + "check", "a b" * 10_000, "(?i)\\", ""):
         assert judge(gram.strip()).gram == gram.strip()
+
+
+def test_the_documentation_shows_the_rules_as_they_are():
+    page = (Path(__file__).parents[3] / "docs" / "lexicon.md").read_text(encoding="utf-8")
+    shown = page.partition("```text\n")[2].partition("```")[0]
+    assert shown == rules_text(), "put the text of rules_text() into docs/lexicon.md"
