@@ -1,38 +1,32 @@
-"""Where strategic grams occur: in text, and in the token ids of a rollout as its planning mask.
+"""The planning mask: which tokens of a rollout lie inside a strategic gram.
 
-An occurrence reaches from the first character of a gram's first word to the last of its last word; words and what
-breaks them are defined in `text.words`. A token is a planning token if any of its bytes lies inside an occurrence.
-Masking uses the union of all occurrences, counting the longest ones from left to right that do not overlap.
+A token is a planning token if any of its bytes lies inside an occurrence (`text_matcher` says what that is). Masking
+uses the union of all occurrences, counting the longest ones from left to right that do not overlap.
 
 The mask belongs to the rollout: it is computed once from the sampled ids. Prompt tokens are not given to it, so that
-no gram reaches over the border between prompt and response.
+no gram reaches over the border between prompt and response. What a token costs depends neither on the number of grams
+nor on the length of the rollout. One matcher may be used by several threads, one after the other; processes scale.
 """
 
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hicra_cli.core.records import StrategicGram
-from hicra_cli.grams.automaton import Automaton
+from hicra_cli.core.records import Move, StrategicGram
 from hicra_cli.grams.gram_set import GramSet
-from hicra_cli.text.tokens import TokenText, token_bytes
-from hicra_cli.text.words import chunk_words, end_of_complete_words, stretches
+from hicra_cli.grams.mask_batch import Batch, BatchMatcher, Hits, TokenIds
+from hicra_cli.grams.text_matcher import Place, TextMatcher, TextOccurrence, longest_from_left
+from hicra_cli.text.tokens import token_bytes
 
-TokenIds = Sequence[int] | NDArray[np.integer[Any]]
-Place = tuple[int, int, int]
-"""Characters [start, end) and the index of the gram in its gram-set."""
+__all__ = ["MOVES", "Occurrence", "Place", "PlanningMatcher", "TextMatcher", "TextOccurrence", "TokenLabels",
+           "longest_from_left"]  # fmt: skip
 
-
-@dataclass(frozen=True, slots=True)
-class TextOccurrence:
-    """A gram at the characters [start, end) of a text."""
-
-    gram: StrategicGram
-    start: int
-    end: int
+MOVES = tuple(Move)
+"""`MOVES[code]` is the move of a code in `TokenLabels.move_codes`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,67 +40,19 @@ class Occurrence:
     end: int
 
 
-class TextMatcher:
-    """Finds the grams of a gram-set in text; needs no tokenizer."""
+@dataclass(frozen=True, eq=False)
+class TokenLabels:
+    """What each of N tokens does.
 
-    def __init__(self, gram_set: GramSet) -> None:
-        self.gram_set = gram_set
-        self._automaton = Automaton([gram.words for gram in gram_set.grams])
-        self._lengths = [len(gram.words) for gram in gram_set.grams]
-        self._steps = _Steps(self._automaton.vocabulary)
+    planning_mask: (N,) bool. move_codes: (N,) int8, an index into MOVES. gram_indices: (N,) int32, an index into
+    `gram_set.grams`. Execution tokens have -1 in both, as have planning tokens of a gram without a move in the former.
+    Of several grams on one token the one with the most words counts, and of equally long ones the one that begins
+    first.
+    """
 
-    def occurrences(self, text: str, *, truncated: bool = False) -> list[TextOccurrence]:
-        """All occurrences, nested and overlapping ones too, by start and then end.
-
-        truncated: the text was cut off, so a gram whose last word could still go on is none.
-        """
-        return self.described(self.places(text, truncated=truncated))
-
-    def counted(self, text: str, *, truncated: bool = False) -> list[TextOccurrence]:
-        """The longest match from left to right, without overlaps: what semantic entropy counts."""
-        return self.described(longest_from_left(self.places(text, truncated=truncated)))
-
-    def places(self, text: str, *, truncated: bool = False) -> list[Place]:
-        """What `occurrences` describes, as plain (start, end, index of the gram) for who has many."""
-        found: list[Place] = []
-        for offset, stretch in stretches(text):
-            hits = self._hits(stretch.split())
-            if hits:
-                starts = _chunk_starts(stretch)
-                found += [
-                    (offset + starts[first] + start, offset + starts[last] + end, index)
-                    for first, start, last, end, index in hits
-                ]
-        if truncated and found:
-            complete = end_of_complete_words(text)
-            found = [place for place in found if place[1] < complete]
-        return sorted(found)
-
-    def described(self, places: Iterable[Place]) -> list[TextOccurrence]:
-        """Each place with its gram."""
-        grams = self.gram_set.grams
-        return [TextOccurrence(grams[index], start, end) for start, end, index in places]
-
-    def _hits(self, chunks: list[str]) -> list[tuple[int, int, int, int, int]]:
-        """(first chunk, character in it, last chunk, end in it, gram) of every occurrence in one stretch."""
-        hits: list[tuple[int, int, int, int, int]] = []
-        step, outputs, lengths = self._automaton.step, self._automaton.outputs, self._lengths
-        state = 0
-        path: list[tuple[int, int]] = []  # chunk and character of each known word since the last break
-        for number, steps in enumerate(map(self._steps.__getitem__, chunks)):
-            if steps is None:
-                if path:
-                    state, path = 0, []
-                continue
-            for word, start, end in steps:
-                if word is None:
-                    state, path = 0, []
-                    continue
-                path.append((number, start))
-                state = step(state, word)
-                for index in outputs[state]:
-                    hits.append((*path[-lengths[index]], number, end, index))
-        return hits
+    planning_mask: NDArray[np.bool_]
+    move_codes: NDArray[np.int8]
+    gram_indices: NDArray[np.int32]
 
 
 class PlanningMatcher:
@@ -114,39 +60,63 @@ class PlanningMatcher:
 
     tokenizer: a `tokenizers.Tokenizer` or a Hugging Face tokenizer backed by one; see `text.tokens` for the kinds.
     Token ids are those of one response, sampled ids as they are; special tokens and unknown ids break a gram.
+    `truncated` says of a response that the length limit cut it off: a gram whose last word could still go on is none.
     """
 
     def __init__(self, gram_set: GramSet, tokenizer: Any) -> None:
         self.gram_set = gram_set
         self._text = TextMatcher(gram_set)
         self._tokens = token_bytes(tokenizer)
+        self._empty = np.array([not data for data in self._tokens.table])
+        self._num_words = np.array([len(gram.words) for gram in gram_set.grams])
+        moves = [-1 if gram.move is None else MOVES.index(gram.move) for gram in gram_set.grams]
+        self._moves = np.array([*moves, -1], dtype=np.int8)  # the last one is that of no gram
+        self._batches = BatchMatcher([gram.words for gram in gram_set.grams], self._text.automaton, self._tokens)
+        self._in_turn = threading.Lock()
 
     def planning_mask(self, token_ids: TokenIds, *, truncated: bool = False) -> NDArray[np.bool_]:
-        """(N,) bool: S_i, the tokens with any byte inside an occurrence. truncated: cut off by the length limit."""
-        tokens = self._tokens.text_and_offsets(token_ids)
-        num_tokens = len(tokens.byte_ends)
-        first, end = tokens.tokens_of(*_bounds(self._in_parts(tokens, truncated=truncated)))
-        # Occurrences open at their first token and close behind their last one: what is open anywhere is planning.
-        opened = np.bincount(first, minlength=num_tokens + 1) - np.bincount(end, minlength=num_tokens + 1)
-        return (np.cumsum(opened)[:num_tokens] > 0) & (tokens.byte_ends > tokens.byte_starts)
+        """(N,) bool: S_i, the tokens with any byte inside an occurrence."""
+        return self.planning_masks([token_ids], truncated=[truncated])[0]
 
     def planning_masks(
         self, token_ids: Iterable[TokenIds], *, truncated: Iterable[bool] | None = None
     ) -> list[NDArray[np.bool_]]:
-        """The mask of each rollout of a ragged batch; `truncated` holds one value per rollout."""
-        rollouts = list(token_ids)
-        cut = [False] * len(rollouts) if truncated is None else list(truncated)
-        return [self.planning_mask(ids, truncated=was_cut) for ids, was_cut in zip(rollouts, cut, strict=True)]
+        """The mask of each rollout of a ragged batch; `truncated` holds one value per rollout.
+
+        Raises ValueError where there are more of one than of the other.
+        """
+        return self._per_rollout(token_ids, truncated, self._mask)
+
+    def padded_planning_mask(
+        self, token_ids: NDArray[Any], response_mask: NDArray[Any], *, truncated: Iterable[bool] | None = None
+    ) -> NDArray[np.bool_]:
+        """(B, T) bool of padded (B, T) ids: only what response_mask includes is read, each row on its own."""
+        included = np.asarray(response_mask).astype(bool)
+        ids = np.asarray(token_ids)
+        planning_mask = np.zeros(included.shape, dtype=bool)
+        if included.any():
+            rows = [row[chosen] for row, chosen in zip(ids, included, strict=True)]
+            planning_mask[included] = np.concatenate(self.planning_masks(rows, truncated=truncated))
+        return planning_mask
+
+    def labels(self, token_ids: TokenIds, *, truncated: bool = False) -> TokenLabels:
+        """Mask, move and gram of each token of one response."""
+        return self.batch_labels([token_ids], truncated=[truncated])[0]
+
+    def batch_labels(
+        self, token_ids: Iterable[TokenIds], *, truncated: Iterable[bool] | None = None
+    ) -> list[TokenLabels]:
+        """The labels of each rollout of a ragged batch."""
+        grams = self._per_rollout(token_ids, truncated, self._gram_indices)
+        return [TokenLabels(found >= 0, self._moves[found], found) for found in grams]
 
     def spans(self, token_ids: TokenIds, *, truncated: bool = False) -> list[Occurrence]:
         """All occurrences, nested and overlapping ones too, by start and then end."""
-        tokens = self._tokens.text_and_offsets(token_ids)
-        return self._described(tokens, self._in_parts(tokens, truncated=truncated))
+        return self._occurrences(token_ids, truncated=truncated, chosen=sorted)
 
     def counted(self, token_ids: TokenIds, *, truncated: bool = False) -> list[Occurrence]:
         """The longest occurrences from left to right, without overlaps: what semantic entropy counts."""
-        tokens = self._tokens.text_and_offsets(token_ids)
-        return self._described(tokens, longest_from_left(self._in_parts(tokens, truncated=truncated)))
+        return self._occurrences(token_ids, truncated=truncated, chosen=longest_from_left)
 
     def text_occurrences(self, text: str, *, truncated: bool = False) -> list[TextOccurrence]:
         """`TextMatcher.occurrences`: all occurrences in a text."""
@@ -156,67 +126,57 @@ class PlanningMatcher:
         """`TextMatcher.counted`: the longest occurrences in a text, without overlaps."""
         return self._text.counted(text, truncated=truncated)
 
-    def _in_parts(self, tokens: TokenText, *, truncated: bool) -> list[Place]:
-        """Places in the whole text; no gram reaches over a special token."""
-        parts = tokens.parts()
-        found: list[Place] = []
-        for number, (start, end) in enumerate(parts, start=1):
-            last = number == len(parts)  # only what stands at the very end can be cut off
-            places = self._text.places(tokens.text[start:end], truncated=truncated and last)
-            found += [(start + place[0], start + place[1], place[2]) for place in places]
-        return found
+    def _per_rollout(
+        self,
+        token_ids: Iterable[TokenIds],
+        truncated: Iterable[bool] | None,
+        describe: Callable[[Batch], NDArray[Any]],
+    ) -> list[NDArray[Any]]:
+        described: list[NDArray[Any]] = []
+        with self._in_turn:  # what has been read is remembered, which two threads must not do at once
+            for batch in self._batches.batches(token_ids, truncated):
+                row = describe(batch)
+                described += [
+                    row[start:end].copy() for start, end in zip(batch.starts.tolist(), batch.ends.tolist(), strict=True)
+                ]
+        return described
 
-    def _described(self, tokens: TokenText, places: list[Place]) -> list[Occurrence]:
-        first, end = tokens.tokens_of(*_bounds(places))
+    def _mask(self, batch: Batch) -> NDArray[np.bool_]:
+        planning_mask = np.zeros(len(batch.ids), dtype=bool)
+        tokens, _ = _covered(self._batches.hits(batch))
+        planning_mask[tokens] = True
+        planning_mask[tokens[self._empty[batch.ids[tokens]]]] = False
+        return planning_mask
+
+    def _gram_indices(self, batch: Batch) -> NDArray[np.int32]:
+        """The gram that counts for each token: it is written over the others."""
+        hits = self._batches.hits(batch)
+        hits = hits[np.lexsort((-hits.first_bytes, -hits.first_tokens, self._num_words[hits.grams]))]
+        tokens, owners = _covered(hits)
+        grams = np.full(len(batch.ids), -1, dtype=np.int32)
+        grams[tokens] = hits.grams[owners]
+        grams[tokens[self._empty[batch.ids[tokens]]]] = -1
+        return grams
+
+    def _occurrences(
+        self, token_ids: TokenIds, *, truncated: bool, chosen: Callable[[list[Place]], list[Place]]
+    ) -> list[Occurrence]:
+        with self._in_turn:
+            batches = self._batches.batches([token_ids], [truncated])
+            hits = next(self._batches.hits(batch) for batch in batches)
+        tokens = self._tokens.text_and_offsets(token_ids)
+        starts = np.searchsorted(tokens.char_bytes, tokens.byte_starts[hits.first_tokens] + hits.first_bytes)
+        ends = np.searchsorted(tokens.char_bytes, tokens.byte_starts[hits.last_tokens] + hits.last_bytes)
+        places = chosen(list(zip(starts.tolist(), ends.tolist(), hits.grams.tolist(), strict=True)))
+        bounds = np.array([place[:2] for place in places], dtype=np.int64).reshape(-1, 2)
+        first, end = tokens.tokens_of(bounds[:, 0], bounds[:, 1])
         found = zip(self._text.described(places), first.tolist(), end.tolist(), strict=True)
         return [Occurrence(place.gram, first, end, place.start, place.end) for place, first, end in found]
 
 
-def longest_from_left(places: Iterable[Place]) -> list[Place]:
-    """At each first word the longest gram, then on behind it."""
-    kept: list[Place] = []
-    for place in sorted(places, key=lambda place: (place[0], -place[1])):
-        if not kept or place[0] >= kept[-1][1]:
-            kept.append(place)
-    return kept
-
-
-_Step = tuple[str | None, int, int]
-_KNOWN_CHUNKS = 1 << 16
-
-
-class _Steps(dict[str, tuple[_Step, ...] | None]):
-    """Chunk -> what the automaton does with it: None is a break, which is what most chunks are.
-
-    A word that no gram contains is a break as well. The memo is emptied when full: text is endless.
-    """
-
-    def __init__(self, vocabulary: frozenset[str]) -> None:
-        super().__init__()
-        self._vocabulary = vocabulary
-
-    def __missing__(self, chunk: str) -> tuple[_Step, ...] | None:
-        known = tuple(
-            (word if word in self._vocabulary else None, start, end) for word, start, end in chunk_words(chunk)
-        )
-        steps = None if known and all(word is None for word, _, _ in known) else known
-        if len(self) >= _KNOWN_CHUNKS:
-            self.clear()
-        if len(chunk) <= 32:
-            self[chunk] = steps
-        return steps
-
-
-def _chunk_starts(stretch: str) -> list[int]:
-    starts: list[int] = []
-    position = 0
-    for chunk in stretch.split():
-        position = stretch.index(chunk, position)
-        starts.append(position)
-        position += len(chunk)
-    return starts
-
-
-def _bounds(places: list[Place]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    starts_and_ends = np.array([place[:2] for place in places], dtype=np.int64).reshape(-1, 2)
-    return starts_and_ends[:, 0], starts_and_ends[:, 1]
+def _covered(hits: Hits) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The tokens of every occurrence, one occurrence after the other, and which occurrence each belongs to."""
+    lengths = hits.last_tokens + 1 - hits.first_tokens
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    before = np.cumsum(lengths) - lengths
+    return np.arange(len(owners)) + (hits.first_tokens - before)[owners], owners

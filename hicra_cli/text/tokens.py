@@ -100,17 +100,33 @@ class TokenBytes:
     def __len__(self) -> int:
         return len(self._bytes) - 1
 
+    @property
+    def table(self) -> list[bytes]:
+        """The bytes of every id from 0 on; a last row, without bytes, stands for all ids outside the vocabulary."""
+        return self._bytes
+
+    @property
+    def breaks(self) -> NDArray[np.bool_]:
+        """(rows of the table,) bool: ids that break a gram."""
+        return self._breaks
+
+    def rows(self, token_ids: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """(N,) int64: the row of the table of each id."""
+        ids = np.asarray(token_ids, dtype=np.int64).reshape(-1)
+        if len(ids) and (ids.min() < 0 or ids.max() > len(self)):
+            ids = np.where((ids < 0) | (ids > len(self)), len(self), ids)
+        return ids
+
     def text_and_offsets(self, token_ids: Sequence[int] | NDArray[np.integer[Any]]) -> TokenText:
         """The text of the ids with the exact place of every token; bytes that are no UTF-8 become U+FFFD."""
-        ids = np.asarray(token_ids, dtype=np.int64).reshape(-1)
-        ids = np.where((ids < 0) | (ids >= len(self)), len(self), ids)
+        ids = self.rows(token_ids)
         byte_ends = np.cumsum(self._lengths[ids])
         table = self._bytes
         data = b"".join([table[index] for index in ids.tolist()])
         cuts = np.unique(byte_ends[self._breaks[ids]]).tolist()
         pieces, lengths, breaks = [], [], []
         for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
-            piece, piece_lengths = _decoded(data[start:end])
+            piece, piece_lengths = decoded(data[start:end])
             pieces.append(piece)
             lengths.append(piece_lengths)
             breaks.append(len(piece))
@@ -136,12 +152,7 @@ def token_bytes(tokenizer: Any) -> TokenBytes:
     return table[1]
 
 
-_tables: weakref.WeakKeyDictionary[Any, tuple[int, TokenBytes]] = weakref.WeakKeyDictionary()
-_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
-_ESCAPED = re.compile("[\udc80-\udcff]+")
-
-
-def _decoded(data: bytes) -> tuple[str, NDArray[np.int64]]:
+def decoded(data: bytes) -> tuple[str, NDArray[np.int64]]:
     """`data.decode(errors="replace")` and the number of bytes behind each character."""
     if data.isascii():
         return data.decode("ascii"), np.ones(len(data), dtype=np.int64)
@@ -156,6 +167,11 @@ def _decoded(data: bytes) -> tuple[str, NDArray[np.int64]]:
         lengths += [sizes[position : run.start()], np.array(replaced, dtype=np.int64)]
         position = run.end()
     return "".join([*text, escaped[position:]]), np.concatenate([*lengths, sizes[position:]])
+
+
+_tables: weakref.WeakKeyDictionary[Any, tuple[int, TokenBytes]] = weakref.WeakKeyDictionary()
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_ESCAPED = re.compile("[\udc80-\udcff]+")
 
 
 def _replacement_sizes(undecodable: bytes) -> list[int]:

@@ -87,11 +87,19 @@ def end_of_complete_words(text: str) -> int:
 def stretches(text: str) -> Iterator[tuple[int, str]]:
     """(offset, stretch) of each line, or part of a line, that lies outside maths and code."""
     position = 0
-    for start, end in [*_left_out(text), (len(text), len(text))]:
+    for start, end in [*left_out(text), (len(text), len(text))]:
         for line in text[position:start].splitlines(keepends=True):
             yield position, line
             position += len(line)
         position = end
+
+
+def left_out(text: str) -> list[tuple[int, int]]:
+    """Spans of code and maths: sorted, disjoint. Each begins and ends at characters that break a gram anyway."""
+    code = _merged(_code_spans(text)) if "`" in text else []
+    if "$" not in text and "\\" not in text:
+        return code
+    return _merged(code + _maths_spans(text, code))
 
 
 def chunk_words(chunk: str) -> tuple[ChunkWord, ...]:
@@ -195,14 +203,6 @@ _MATHS = re.compile(
     rf"\\begin\{{(?!(?:{_PROSE})\*?\}})|\\end\{{(?!(?:{_PROSE})\*?\}})[^{{}}\n`$\\]*\}}?|\\.|\$\$?|\n[^\S\n]*\n",
     re.DOTALL,
 )
-
-
-def _left_out(text: str) -> list[tuple[int, int]]:
-    """Spans of code and maths: sorted, disjoint."""
-    code = _merged(_code_spans(text)) if "`" in text else []
-    if "$" not in text and "\\" not in text:
-        return code
-    return _merged(code + _maths_spans(text, code))
 
 
 def _code_spans(text: str) -> list[tuple[int, int]]:

@@ -1,0 +1,136 @@
+"""Which occurrences stand inside maths or code, found without reading the whole text.
+
+Maths and code are runs of characters between delimiters, and every delimiter breaks a gram. So occurrences can be found
+as if there were neither, and an occurrence is none if its first character lies inside (`text.words.left_out`).
+
+Where that is, only few tokens can say: those with a delimiter, a line end or blanks, their neighbours, and the parts of
+split characters. Each stretch of other tokens is shortened to one letter. A part of a response with `\\begin{` or
+`\\end{` is read whole, because the names of environments may be long. `mask_maths` reads what is left.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hicra_cli.grams.mask_maths import SEPARATOR, left_out_bytes
+from hicra_cli.grams.mask_tokens import (
+    BACKSLASH_LAST,
+    BREAKS,
+    DELIMITER,
+    ENVIRONMENT,
+    ENVIRONMENT_FIRST,
+    HARMLESS_FIRST,
+    MARKED,
+)
+from hicra_cli.text.tokens import TokenBytes
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Excerpt:
+    """The kept tokens of P parts. data: their bytes and what stands for others; a separator after each part.
+
+    tokens: (K,) where each stood; ends: (K,) its end in data, what stands after it included; cuts: (P + 1,) where each
+    part begins in data, then its length; rare: (P,) parts that may hold an environment.
+    """
+
+    data: bytes
+    tokens: Ints
+    ends: Ints
+    cuts: Ints
+    rare: NDArray[np.bool_]
+
+
+class MarkReader:
+    """Finds maths and code in batches of one tokenizer's ids."""
+
+    def __init__(self, tokens: TokenBytes) -> None:
+        pieces = [data + after for after in (b"", _FILLER, SEPARATOR) for data in tokens.table]
+        self._pieces = np.empty(len(pieces), dtype=object)
+        self._pieces[:] = pieces
+        self._lengths = np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
+
+    def inside(self, tokens: Ints, before: Ints, ids: Ints, flags: NDArray[np.uint16]) -> NDArray[np.bool_]:
+        """(M,): which places lie inside maths or code; tokens, before: (M,) a token and its bytes before the place.
+
+        ids: rows of the token table, the last of which breaks; flags: those of the ids.
+        """
+        excerpt = self._excerpt(tokens, ids, flags)
+        outside = np.zeros(len(tokens), dtype=bool)
+        if not excerpt.data:
+            return outside
+        starts, ends = left_out_bytes(excerpt.data, excerpt.cuts, excerpt.rare)
+        if not len(starts):
+            return outside
+        places = tokens << 32 | before
+        span = np.searchsorted(_keys(excerpt, starts), places, side="right") - 1
+        reached = np.maximum.accumulate(_keys(excerpt, ends - 1)) + 1
+        return (span >= 0) & (places < reached[span])
+
+    def _excerpt(self, asked: Ints, ids: Ints, flags: NDArray[np.uint16]) -> Excerpt:
+        """What says where maths and code are in the parts with a token that is asked for."""
+        noted = np.flatnonzero((flags & (MARKED | BACKSLASH_LAST | BREAKS)) != 0)
+        there = flags[noted]
+        breaks = noted[(there & BREAKS) != 0]
+        marked, delimiters, environments = _marked(noted, there, flags)
+        wanted = _parts_with(asked, breaks) & _parts_with(delimiters, breaks)
+        rare = _parts_with(environments, breaks) & wanted
+        if not wanted.all():
+            marked = marked[wanted[_part_of(marked, breaks)]]
+        kept = np.zeros(len(flags), dtype=bool)
+        kept[marked] = kept[marked - 1] = kept[marked + 1] = True
+        for part in np.flatnonzero(rare).tolist():
+            kept[breaks[part - 1] + 1 if part else 0 : breaks[part]] = True
+        kept[breaks] = False
+
+        tokens = np.flatnonzero(kept)
+        parts = _part_of(tokens, breaks)
+        ends_part = np.append(parts[1:] != parts[:-1], len(parts) > 0)[: len(parts)]
+        before_gap = np.append(tokens[1:] - tokens[:-1] > 1, False)[: len(parts)]
+        pieces = ids[tokens] + np.where(ends_part, 2, before_gap) * (len(self._pieces) // 3)
+        ends = np.cumsum(self._lengths[pieces])
+        return Excerpt(
+            data=b"".join(self._pieces[pieces].tolist()),
+            tokens=tokens,
+            ends=ends,
+            cuts=np.concatenate([[0], ends[ends_part]]),
+            rare=rare[parts[ends_part]],
+        )
+
+
+_FILLER = b"x"
+"""Stands for tokens that bear on nothing: neither blank nor digit nor part of a delimiter."""
+
+
+def _marked(noted: Ints, there: NDArray[np.uint16], flags: NDArray[np.uint16]) -> tuple[Ints, Ints, Ints]:
+    """Of the noted tokens those that are needed, those that may hold a delimiter and those of an environment."""
+    open_ended = np.flatnonzero(there & BACKSLASH_LAST)
+    following = flags[noted[open_ended] + 1]
+    harmful = (following & HARMLESS_FIRST) == 0
+    open_ended, following = open_ended[harmful], following[harmful]
+    there = there.copy()
+    there[open_ended] |= MARKED | DELIMITER
+    there[open_ended[(following & ENVIRONMENT_FIRST) != 0]] |= ENVIRONMENT
+    return noted[(there & MARKED) != 0], noted[(there & DELIMITER) != 0], noted[(there & ENVIRONMENT) != 0]
+
+
+def _parts_with(tokens: Ints, breaks: Ints) -> NDArray[np.bool_]:
+    """Which parts, each ended by a break, have any of the tokens."""
+    there = np.zeros(len(breaks), dtype=bool)
+    there[np.searchsorted(breaks, tokens)] = True
+    return there
+
+
+def _part_of(tokens: Ints, breaks: Ints) -> Ints:
+    """The part of each token; the tokens are sorted."""
+    parts: Ints = np.repeat(np.arange(len(breaks)), np.diff(np.searchsorted(tokens, breaks), prepend=0))
+    return parts
+
+
+def _keys(excerpt: Excerpt, positions: Ints) -> Ints:
+    index = np.searchsorted(excerpt.ends, positions, side="right")
+    starts = np.concatenate([[0], excerpt.ends])[index]
+    keys: Ints = excerpt.tokens[index] << 32 | (positions - starts)
+    return keys
