@@ -1,41 +1,47 @@
-"""The first half of collect-grams: graded rollouts as an artifact of their own, sampled here or imported from files.
+"""The first half of collect-grams: graded rollouts as an artifact of their own, sampled here or imported.
 
-Sampling is kept in chunks, so that a killed run goes on where it was; a rollout does not depend on its chunk.
+Each policy draws the same samples of the same prompts, so the rollouts are balanced over checkpoints; how many of them
+succeed is the policy's business, and what ranking makes of that is `collect.balance`.
+
+A rollout is kept as soon as it is finished: a killed run, resumed, draws what is missing and nothing else. Tokens are a
+function of seed, prompt and sample; resumed in another company their log-probs may differ in the last bit (1e-7).
 """
 
-import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from hicra_cli.config.collect import CollectConfig
 from hicra_cli.config.root import HicraConfig
 from hicra_cli.core.errors import ArtifactError, DataError
-from hicra_cli.core.records import Outcome, Prompt
+from hicra_cli.core.records import Outcome, Prompt, Rollout
 from hicra_cli.core.registry import Artifact, Registry
-from hicra_cli.grams.rollout_file import FILE_NAME, RolloutRow, read_rollouts, row_of, write_rollouts
-from hicra_cli.grams.sources import read_rows
-from hicra_cli.tasks.base import Task
+from hicra_cli.grams.rollout_file import FILE_NAME, RolloutRow, row_of, write_rollouts
 
-from .base import External, Input, Plan, Stage, Work, Workspace, build_task
+from .base import Input, Plan, Stage, Work, Workspace, build_task
 from .policies import resolve_policy
+from .rollout_sources import read_sources, resolve_sources
+from .sampled_rollouts import SampledRollouts
 
-PROMPTS_PER_CHUNK = 256
+# An engine returns a whole call: this bounds the memory it takes, and is enough to keep its batch full.
+PROMPTS_PER_CALL = 256
 ROWS_PER_GRADING = 512
+SAMPLED_FOLDER = "sampled"
 
 
 def plan(config: HicraConfig, registry: Registry) -> Plan:
     """Files to import, or policies to sample with the settings that can change a rollout."""
     collect = config.collect
     if collect.rollouts:
-        inputs: dict[str, Input] = {f"file-{at:03d}": _file(path) for at, path in enumerate(collect.rollouts)}
         settings: dict[str, Any] = {"fields": collect.fields.model_dump(mode="json")}
-        return Plan(collect.name, inputs, settings, {"reads": ", ".join(str(path) for path in collect.rollouts)})
+        reads = ", ".join(str(path) for path in collect.rollouts)
+        return Plan(collect.name, resolve_sources(collect, registry), settings, {"reads": reads})
     inputs, steps = _policies(collect, registry)
     settings = {
         "task": config.task.model_dump(mode="json", exclude={"grader_workers"}),
@@ -56,35 +62,32 @@ def work(space: Workspace) -> Work:
     rows = _imported(space) if space.config.collect.rollouts else _sampled(space)
     outcomes: dict[str, int] = {}
     number = write_rollouts(space.folder / FILE_NAME, _counted(rows, outcomes))
-    _drop_parts(space.folder)
     if number == 0:
-        raise DataError("there is no rollout in the files given", where=space.plan.details.get("reads"))
+        raise DataError("there is no rollout in what was given", where=space.plan.details.get("reads"))
+    if not space.config.collect.rollouts:
+        shutil.rmtree(space.folder / SAMPLED_FOLDER)
     return Work({"rollouts": number, "outcomes": dict(sorted(outcomes.items()))})
 
 
 STAGE = Stage("collect-rollouts", "rollouts", "1", plan, work, resumable=True)
 
 
-def _file(path: Path) -> External:
-    try:
-        with path.open("rb") as stream:
-            return External(str(path), hashlib.file_digest(stream, "sha256").hexdigest(), path)
-    except OSError as error:
-        raise DataError(
-            f"rollouts cannot be read: {error.strerror}", where=str(path), fix="Check --rollouts"
-        ) from error
-
-
 def _policies(collect: CollectConfig, registry: Registry) -> tuple[dict[str, Input], dict[str, int | None]]:
     """The policies to sample by role, the training they come from, and each one's RL step where it is known."""
     if collect.training is None:
         inputs = {f"policy-{at:03d}": resolve_policy(each, registry) for at, each in enumerate(collect.policies)}
-        return inputs, dict.fromkeys(inputs, None)
+        return inputs, {role: _step_of(each) for role, each in inputs.items()}
     training = registry.resolve(collect.training)
     chosen = spread(_checkpoints(training), collect.points)
     inputs = {f"policy-{at:03d}": resolve_policy(ref, registry) for at, (_, ref) in enumerate(chosen)}
     steps: dict[str, int | None] = {f"policy-{at:03d}": step for at, (step, _) in enumerate(chosen)}
     return {"training": training, **inputs}, steps
+
+
+def _step_of(policy: Input) -> int | None:
+    """The RL step that a trained policy names in its summary."""
+    step = policy.summary.get("step") if isinstance(policy, Artifact) else None
+    return step if isinstance(step, int) else None
 
 
 def _checkpoints(training: Artifact) -> list[tuple[int, str]]:
@@ -118,7 +121,7 @@ def _counted(rows: Iterator[RolloutRow], outcomes: dict[str, int]) -> Iterator[R
 
 
 def _imported(space: Workspace) -> Iterator[RolloutRow]:
-    """The rows of all files; what has a gold answer and no verdict is graded strictly."""
+    """The rows of all sources; what has a gold answer and no verdict is graded strictly."""
     from hicra_cli.grading import GradingPool
 
     collect, task = space.config.collect, space.config.task
@@ -126,14 +129,8 @@ def _imported(space: Workspace) -> Iterator[RolloutRow]:
         GradingPool(workers=task.grader_workers, timeout_s=task.grader_timeout_s) as pool,
         space.progress.phase("read rollouts") as advance,
     ):
-        for path in collect.rollouts:
-            waiting: list[RolloutRow] = []
-            for row in read_rows(path, collect.fields):
-                waiting.append(row)
-                if len(waiting) == ROWS_PER_GRADING:
-                    yield from _graded(waiting, pool)
-                    advance(len(waiting))
-                    waiting = []
+        rows = read_sources({**space.plan.inputs}, collect.fields)
+        while waiting := list(islice(rows, ROWS_PER_GRADING)):
             yield from _graded(waiting, pool)
             advance(len(waiting))
 
@@ -148,49 +145,59 @@ def _graded(rows: Sequence[RolloutRow], pool: Any) -> list[RolloutRow]:
 
 
 def _sampled(space: Workspace) -> Iterator[RolloutRow]:
-    """Sample what is not there yet, then read everything in the order of policies, prompts and samples."""
-    (space.folder / "parts").mkdir(exist_ok=True)
-    steps: Mapping[str, int | None] = space.plan.settings["steps"]
+    """Policy after policy: sample what is not there yet, then grade everything in the order of prompts and samples."""
+    folder = space.folder / SAMPLED_FOLDER
+    folder.mkdir(exist_ok=True)
+    collect = space.config.collect
     with build_task(space.config) as task:
-        prompts = task.stream(0, space.config.collect.num_prompts, seed=space.config.seed)
-        for role, step in steps.items():
-            _sample_policy(space, task, prompts, role, step)
-    for role in steps:
-        for path in _parts(space, role, len(prompts)):
-            yield from read_rollouts(path)
+        prompts = _distinct(task.stream(0, collect.num_prompts, seed=space.config.seed), space)
+        for role, step in space.plan.settings["steps"].items():
+            with SampledRollouts(folder / f"{role}.jsonl") as kept:
+                _sample_policy(space, prompts, kept, role)
+                rollouts = kept.read(prompts, range(collect.samples))
+                while waiting := list(islice(rollouts, ROWS_PER_GRADING)):
+                    for rollout, verdict in zip(waiting, task.verdicts(waiting), strict=True):
+                        yield row_of(rollout, verdict, policy=space.plan.inputs[role].ref, step=step)
 
 
-def _parts(space: Workspace, role: str, num_prompts: int) -> list[Path]:
-    return [space.folder / "parts" / f"{role}-{at:09d}.parquet" for at in range(0, num_prompts, PROMPTS_PER_CHUNK)]
+def _distinct(prompts: Sequence[Prompt], space: Workspace) -> list[Prompt]:
+    """Each prompt once: a second epoch would draw the same samples again."""
+    distinct = list({each.id: each for each in prompts}.values())
+    if len(distinct) < len(prompts):
+        space.progress.warn(f"the task has {len(distinct)} training problems, fewer than collect.num_prompts")
+    return distinct
 
 
-def _sample_policy(space: Workspace, task: Task, prompts: Sequence[Prompt], role: str, step: int | None) -> None:
-    """Sample one policy chunk by chunk; chunks that an earlier attempt has finished are left as they are."""
-    parts = _parts(space, role, len(prompts))
-    missing = [at for at, path in enumerate(parts) if not path.exists()]
-    if not missing:
+def _sample_policy(space: Workspace, prompts: Sequence[Prompt], kept: SampledRollouts, role: str) -> None:
+    """Draw the samples of one policy that are not kept yet."""
+    samples = range(space.config.collect.samples)
+    missing = {each.id: kept.missing(each.id, samples) for each in prompts}
+    total = sum(map(len, missing.values()))
+    if len(kept):
+        space.progress.note(f"{len(kept)} rollouts of {space.plan.inputs[role].ref} are kept, {total} are missing")
+    if total == 0:
         return
     from hicra_cli.engine.base import Draws, Request
     from hicra_cli.tasks.prompts import render
 
     config, policy = space.config, space.plan.inputs[role]
-    sampling, samples = config.collect.sampling, tuple(range(config.collect.samples))
     with ExitStack() as stack:
         tokenizer, build = _loaded(config, policy.path)
-        requests = [Request(each, render(each, tokenizer, config.task), samples) for each in prompts]
+        requests = [
+            Request(each, render(each, tokenizer, config.task), missing[each.id])
+            for each in prompts
+            if missing[each.id]
+        ]
         engine = stack.enter_context(build(longest_prompt=max(len(each.token_ids) for each in requests)))
-        chunks = {at: requests[at * PROMPTS_PER_CHUNK : (at + 1) * PROMPTS_PER_CHUNK] for at in missing}
-        total = sum(map(len, chunks.values())) * len(samples)
         advance = stack.enter_context(space.progress.phase(f"sample {policy.ref}", total))
-        for at, chunk in chunks.items():
-            draws = Draws(config.seed, "collect")
-            rollouts = engine.generate(chunk, sampling, draws, on_rollout=lambda _: advance())
-            graded = zip(rollouts, task.verdicts(rollouts), strict=True)
-            unfinished = parts[at].with_suffix(".unfinished")
-            write_rollouts(
-                unfinished, (row_of(each, verdict, policy=policy.ref, step=step) for each, verdict in graded)
-            )
-            os.replace(unfinished, parts[at])
+
+        def keep(rollout: Rollout) -> None:
+            kept.add(rollout)
+            advance()
+
+        for start in range(0, len(requests), PROMPTS_PER_CALL):
+            call = requests[start : start + PROMPTS_PER_CALL]
+            engine.generate(call, config.collect.sampling, Draws(config.seed, "collect"), on_rollout=keep)
 
 
 def _loaded(config: HicraConfig, path: Path) -> tuple[Any, Callable[..., AbstractContextManager[Any]]]:
@@ -204,14 +211,6 @@ def _loaded(config: HicraConfig, path: Path) -> tuple[Any, Callable[..., Abstrac
     device = resolve_device(config)
     loaded = load_policy(path, dtype=resolve_dtype(config, device), device=device)
     return loaded.tokenizer, partial(build_engine, config, loaded, sampling=config.collect.sampling)
-
-
-def _drop_parts(folder: Path) -> None:
-    parts = folder / "parts"
-    if parts.is_dir():
-        for path in parts.iterdir():
-            path.unlink()
-        parts.rmdir()
 
 
 def is_success(row: RolloutRow, collect: CollectConfig) -> bool:

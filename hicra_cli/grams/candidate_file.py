@@ -1,4 +1,4 @@
-"""`candidates.parquet`: counted n-grams, most widespread first; `counts.json`: what they were counted on.
+"""`candidates.parquet`: counted n-grams, by rank; `counts.json`: what they were counted on.
 
 Columns: gram, n, count, solutions, document_frequency (problems), shares (policy, step, solutions, fraction of that
 policy's counted solutions at that step), contexts, failures (unsuccessful solutions), and the scores: log_odds, growth,

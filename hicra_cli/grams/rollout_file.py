@@ -2,8 +2,8 @@
 
 Columns (null where not known): prompt_id, sample, problem, gold, text, reward, outcome, finish_reason, policy, step,
 prompt_token_ids, token_ids (int32 lists), sampler_logprobs (float32 list, nats). Rows keep the order given; equal rows
-are equal bytes. The rollouts of a training (`rollouts/step-*.parquet`) can be read too: they have more columns and no
-problem text.
+are equal bytes. The rollouts of a training (`rollouts/step-*.parquet`) can be read too: they have more columns, and
+call problem and gold `prompt` and `answer`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 FILE_NAME = "rollouts.parquet"
 ROWS_PER_GROUP = 1024
+
+_ARRAYS = frozenset(("prompt_token_ids", "token_ids", "sampler_logprobs"))
+_TRAINING_NAMES = {"problem": "prompt", "gold": "answer"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,20 +87,23 @@ def write_rollouts(path: Path, rows: Iterable[RolloutRow]) -> int:
     return number
 
 
-def read_rollouts(path: Path) -> Iterator[RolloutRow]:
-    """The rows of a rollouts file, in order. Raises DataError where it is none."""
+def read_rollouts(path: Path, *, with_tokens: bool = True) -> Iterator[RolloutRow]:
+    """The rows of a rollouts file, in order; without their arrays, which are most of it, unless `with_tokens`.
+
+    Raises DataError where it is none.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
-            wanted = _present_columns(file.schema_arrow, path)
+            wanted = _present_columns(file.schema_arrow, path, with_tokens=with_tokens)
             number = 0
             for batch in file.iter_batches(batch_size=ROWS_PER_GROUP, columns=wanted):
                 for row in batch.to_pylist():
                     yield _row(row, where=f"{path}, row {number}")
                     number += 1
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"this Parquet file cannot be read: {error}", where=str(path)) from error
 
 
@@ -133,8 +139,9 @@ def _cell(value: Any) -> Any:
     return whole_text(value) if isinstance(value, str) else value
 
 
-def _present_columns(schema: "pa.Schema", path: Path) -> list[str]:
-    present = [name for name in _schema().names if name in schema.names]
+def _present_columns(schema: "pa.Schema", path: Path, *, with_tokens: bool) -> list[str]:
+    names = [*_schema().names, *_TRAINING_NAMES.values()]
+    present = [name for name in names if name in schema.names and (with_tokens or name not in _ARRAYS)]
     for needed in ("prompt_id", "text"):
         if needed not in present:
             raise DataError(
@@ -151,8 +158,8 @@ def _row(row: Mapping[str, Any], *, where: str) -> RolloutRow:
             prompt_id=str(row["prompt_id"]),
             sample=int(row.get("sample") or 0),
             text=str(row["text"]),
-            problem=row.get("problem"),
-            gold=row.get("gold"),
+            problem=row.get("problem", row.get(_TRAINING_NAMES["problem"])),
+            gold=row.get("gold", row.get(_TRAINING_NAMES["gold"])),
             reward=row.get("reward"),
             outcome=None if row.get("outcome") is None else Outcome(row["outcome"]),
             finish_reason=None if row.get("finish_reason") is None else FinishReason(row["finish_reason"]),

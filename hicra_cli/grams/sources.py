@@ -1,132 +1,88 @@
-"""A user's rollout file as rows: JSON lines with the user's field names, or a rollouts artifact's Parquet."""
+"""Where a user's rollouts lie: JSON lines, Parquet with any columns, folders of either, HF data sets.
 
-import hashlib
+Every source is read row by row through one mapping of field names (`row_fields`); a rollouts artifact's own Parquet
+needs none. Nothing is held but how many rollouts each problem has.
+"""
+
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hicra_cli.config.collect import RolloutFields
 from hicra_cli.core.errors import DataError
-from hicra_cli.core.records import Outcome
 from hicra_cli.grams.jsonl import json_lines
-from hicra_cli.grams.rollout_file import RolloutRow, read_rollouts, whole_text
+from hicra_cli.grams.rollout_file import RolloutRow, read_rollouts
+from hicra_cli.grams.row_fields import Samples, problem_id, row_from_record, wanted_fields
+from hicra_cli.grams.tables import (
+    HUB_PREFIX,
+    Wanted,
+    dataset_records,
+    hub_dataset,
+    is_saved_dataset,
+    parquet_columns,
+    parquet_records,
+    saved_dataset,
+)
+
+__all__ = ["problem_id", "read_rows", "source_files"]
+
+ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson", ".ndjson.gz", ".ndjson.zst", ".parquet")
+"""What a folder is searched for; a file that is named itself may be called anything."""
+
+_OWN_COLUMNS = frozenset(("prompt_id", "sample", "text"))
 
 
-def read_rows(path: Path, fields: RolloutFields) -> Iterator[RolloutRow]:
-    """The rollouts of a file in its order. Raises DataError at `file:line`.
+def source_files(path: Path) -> list[Path]:
+    """The files of a folder, below it too, in the order of their paths; a saved data set or a file is one itself.
 
-    `correct` true or false becomes outcome correct or wrong; null, or neither `correct` nor a gold answer, leaves the
-    outcome None. Where a gold answer but no `correct` is given the outcome is None too, for the caller to grade.
+    Raises DataError for a folder without any. Hidden files and folders are passed over.
     """
+    if not path.is_dir() or is_saved_dataset(path):
+        return [path]
+    found = [
+        each
+        for each in sorted(path.rglob("*"))
+        if each.name.endswith(ENDINGS)
+        and each.is_file()
+        and not any(part.startswith(".") for part in each.relative_to(path).parts)
+    ]
+    if not found:
+        raise DataError("the folder holds no rollouts", where=str(path), fix=f"Files must end in {', '.join(ENDINGS)}")
+    return found
+
+
+def read_rows(path: Path, fields: RolloutFields, samples: Samples | None = None) -> Iterator[RolloutRow]:
+    """The rollouts of one source (file, saved data set or `hf:` reference) in its order.
+
+    samples: what was read of each problem before, from other sources, so that the numbers of its samples go on. Raises
+    DataError at `file:line` or `file, row N`, ArtifactError where a data set on the hub cannot be had.
+    """
+    if path.suffix == ".parquet" and _is_own(parquet_columns(path), fields):
+        return read_rollouts(path)
+    known: list[str] = []
+    numbers: Samples = Counter() if samples is None else samples
+    records = _records(path, partial(_choose, fields, known))
+    return (row_from_record(record, fields, numbers, where=where, known=known) for where, record in records)
+
+
+def _records(path: Path, wanted: Wanted) -> Iterator[tuple[str, dict[str, Any]]]:
+    if str(path).startswith(HUB_PREFIX):
+        return dataset_records(hub_dataset(str(path)), wanted, name=str(path))
+    if path.is_dir():
+        return dataset_records(saved_dataset(path), wanted, name=str(path))
     if path.suffix == ".parquet":
-        yield from read_rollouts(path)
-        return
-    samples: Counter[tuple[str, str | None, int | None]] = Counter()
-    for where, line in json_lines(path):
-        reader = _Line(line, where)
-        response = reader.text(fields.response, needed=True)
-        problem = reader.text(fields.problem, needed=fields.problem_id is None)
-        prompt_id = reader.identity(fields.problem_id) if fields.problem_id else problem_id(problem or "")
-        policy, step = reader.label(fields.policy, "policy"), reader.number(fields.step, "step")
-        outcome, judged = reader.outcome(fields.correct)
-        # A null in `correct` says that nobody knows: such a row is not graded behind its author's back.
-        gold = None if judged else reader.label(fields.gold, "gold")
-        samples[prompt_id, policy, step] += 1
-        yield RolloutRow(
-            prompt_id=prompt_id,
-            sample=samples[prompt_id, policy, step] - 1,
-            text=response or "",
-            problem=problem,
-            gold=gold,
-            reward=None if outcome is None else float(outcome is Outcome.CORRECT),
-            outcome=outcome,
-            policy=policy,
-            step=step,
-        )
+        return parquet_records(path, wanted)
+    return json_lines(path)
 
 
-def problem_id(problem: str) -> str:
-    """Names a problem by its text: equal texts, white space aside, are one problem."""
-    return hashlib.blake2b(" ".join(problem.split()).encode(), digest_size=8).hexdigest()
+def _choose(fields: RolloutFields, known: list[str], columns: Collection[str]) -> list[str]:
+    """The wanted columns; all of them are noted in `known`, for the messages about missing ones."""
+    known[:] = columns
+    return wanted_fields(fields, columns)
 
 
-class _Line:
-    """The fields of one line, each fault named with field, file and line.
-
-    A field that is named otherwise than by default is one the user has told us of: it must be there. The default
-    names of optional fields may be absent.
-    """
-
-    def __init__(self, line: Mapping[str, Any], where: str) -> None:
-        self._line = line
-        self._where = where
-
-    def text(self, name: str, *, needed: bool) -> str | None:
-        """A text; with `needed` it must be there."""
-        if name not in self._line and not needed:
-            return None
-        value = self._get(name)
-        if not isinstance(value, str):
-            raise self._wrong(name, value, "a text")
-        return whole_text(value)
-
-    def identity(self, name: str) -> str:
-        """A text or a whole number that names something."""
-        value = self._get(name)
-        if isinstance(value, bool) or not isinstance(value, (str, int)):
-            raise self._wrong(name, value, "a text or a number")
-        return whole_text(str(value))
-
-    def label(self, name: str | None, default: str) -> str | None:
-        """An optional text or number; None where it is null or absent."""
-        value = self._optional(name, default)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise self._wrong(str(name), value, "a text, a number or null")
-        return whole_text(str(value))
-
-    def number(self, name: str | None, default: str) -> int | None:
-        """An optional whole number."""
-        value = self._optional(name, default)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
-            raise self._wrong(str(name), value, "a whole number or null")
-        return int(value)
-
-    def outcome(self, name: str | None) -> tuple[Outcome | None, bool]:
-        """What `correct` says, and whether the line has such a field at all."""
-        if not name or (name not in self._line and name == _DEFAULTS["correct"]):
-            return None, False
-        value = self._get(name)
-        if value is None:
-            return None, True
-        if value not in (True, False):
-            raise self._wrong(name, value, "true, false or null")
-        return (Outcome.CORRECT if value else Outcome.WRONG), True
-
-    def _optional(self, name: str | None, field: str) -> Any:
-        if not name or (name not in self._line and name == _DEFAULTS[field]):
-            return None
-        return self._get(name)
-
-    def _get(self, name: str) -> Any:
-        if name in self._line:
-            return self._line[name]
-        known = [str(each) for each in self._line]
-        near = get_close_matches(name, known, n=1, cutoff=0.5) or known[:1]
-        hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise DataError(
-            f"field {name!r} is missing; found: {', '.join(known[:12]) or 'none'}",
-            where=self._where,
-            fix=f"{hint}Name the fields with --field, for example --field response=TEXT_FIELD",
-        )
-
-    def _wrong(self, name: str, value: Any, wanted: str) -> DataError:
-        return DataError(f"field {name!r} is {type(value).__name__}, {wanted} is needed", where=self._where)
-
-
-_DEFAULTS = {name: field.default for name, field in RolloutFields.model_fields.items()}
+def _is_own(columns: Collection[str], fields: RolloutFields) -> bool:
+    """A file that hicra wrote: its columns, and none where the user's mapping says the response is."""
+    return _OWN_COLUMNS.issubset(columns) and fields.response not in columns

@@ -2,8 +2,16 @@
 
 import gzip
 import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
 
+import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zstandard
 from hypothesis import given
@@ -13,7 +21,9 @@ from hicra_cli.config.collect import RolloutFields
 from hicra_cli.core.errors import DataError
 from hicra_cli.core.records import FinishReason, Outcome
 from hicra_cli.grams.rollout_file import RolloutRow, read_rollouts, write_rollouts
-from hicra_cli.grams.sources import problem_id, read_rows
+from hicra_cli.grams.row_fields import Samples
+from hicra_cli.grams.sources import problem_id, read_rows, source_files
+from hicra_cli.grams.tables import parse_hub
 
 ROW = {"problem": "1+1?", "response": "it is 2", "correct": True, "gold": "2", "model": "m", "step": 4}
 
@@ -89,6 +99,9 @@ def test_half_a_surrogate_pair_is_replaced(tmp_path):
         ('{"problem": "p", "response": "r", "correct": "yes"}', "'correct' is str"),
         ('{"problem": "p", "response": "r", "step": 1.5}', "'step' is float"),
         ('{"problem": "p", "response": "r", "step": true}', "'step' is bool"),
+        ('{"problem": "p", "response": "r", "step": Infinity}', "'step' is float"),
+        ('{"problem": "p", "response": "r", "step": 10000000000000000000}', "'step' is int"),
+        ('{"problem": "p", "response": null}', "'response' is null"),
         ('{"problem": "p", "response": "r", "model": []}', "'model' is list"),
         ("[" * 100_000, "JSON"),
     ],
@@ -160,15 +173,177 @@ def test_any_text_can_be_written(tmp_path_factory, text):
 
 
 def test_a_parquet_of_something_else_is_refused_with_what_is_missing(tmp_path):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     pq.write_table(pa.table({"a": [1]}), tmp_path / "x.parquet")
     with pytest.raises(DataError, match="column 'prompt_id' is missing"):
         list(read_rollouts(tmp_path / "x.parquet"))
     (tmp_path / "y.parquet").write_bytes(b"PAR1 not")
     with pytest.raises(DataError, match="cannot be read"):
         list(read_rollouts(tmp_path / "y.parquet"))
+
+
+def table(path, **columns):
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_parquet_with_any_columns_is_read_through_the_same_mapping(tmp_path):
+    path = table(
+        tmp_path / "x.parquet",
+        id=pa.array([7, 8], pa.int32()), question=["q", "r"], answer=["so", "now"], ok=pa.array([1, None], pa.int8()),
+        step=[10.0, float("nan")], tokens=[[1, 2], [3]],
+    )  # fmt: skip
+    fields = RolloutFields(problem_id="id", problem="question", response="answer", correct="ok")
+    first, second = read_rows(path, fields)
+    assert (first.prompt_id, first.problem, first.text, first.outcome, first.step) == (
+        "7",
+        "q",
+        "so",
+        Outcome.CORRECT,
+        10,
+    )
+    assert (second.outcome, second.step, second.policy) == (None, None, None)
+
+
+def test_a_parquet_without_the_response_names_the_columns_it_has(tmp_path):
+    path = table(tmp_path / "x.parquet", problem=["p"], answers=["so"], other=[1])
+    with pytest.raises(DataError, match=r"'response' is missing; found: problem, answers, other") as failure:
+        list(read_rows(path, RolloutFields()))
+    assert failure.value.where == f"{path}, row 0"
+    with pytest.raises(DataError, match="'response' is missing; found: unrelated"):
+        list(read_rows(table(tmp_path / "y.parquet", unrelated=[1]), RolloutFields()))
+
+
+def test_a_wrong_type_in_parquet_is_named_with_its_row(tmp_path):
+    path = table(tmp_path / "x.parquet", problem=["p", "p"], response=["a", "b"], step=[1.0, 1.5])
+    with pytest.raises(DataError, match="'step' is float") as failure:
+        list(read_rows(path, RolloutFields()))
+    assert failure.value.where == f"{path}, row 1"
+
+
+def test_bytes_that_are_no_utf8_in_parquet_are_named(tmp_path):
+    broken = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(np.array([0, 2], np.int32).tobytes()), pa.py_buffer(b"\xff\xfe")]
+    )
+    path = table(tmp_path / "x.parquet", problem=["p"], response=broken)
+    with pytest.raises(DataError, match="UTF-8") as failure:
+        list(read_rows(path, RolloutFields()))
+    assert str(path) in str(failure.value.where)
+
+
+def test_a_column_of_a_rollouts_file_can_be_mapped_by_hand(tmp_path):
+    write_rollouts(tmp_path / "r.parquet", [FULL])
+    fields = RolloutFields(response="text", problem_id="prompt_id", correct="")
+    (row,) = read_rows(tmp_path / "r.parquet", fields)
+    assert (row.prompt_id, row.text, row.outcome, row.gold, row.sample) == ("p1", "so let me", None, "2", 0)
+
+
+def test_samples_are_numbered_on_from_file_to_file(tmp_path):
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text(json.dumps(ROW) + "\n")
+    samples: Samples = Counter()
+    assert [
+        row.sample for name in ("a.jsonl", "b.jsonl") for row in read_rows(tmp_path / name, RolloutFields(), samples)
+    ] == [0, 1]
+
+
+def test_a_folder_is_its_rollout_files_in_the_order_of_their_paths(tmp_path):
+    for name in ("b.jsonl", "a/z.parquet", "a/y.jsonl.gz", "c.ndjson.zst", "notes.txt", ".hidden/x.jsonl", ".y.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    names = [each.relative_to(tmp_path).as_posix() for each in source_files(tmp_path)]
+    assert names == ["a/y.jsonl.gz", "a/z.parquet", "b.jsonl", "c.ndjson.zst"]
+    assert source_files(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
+
+
+def test_a_folder_without_rollouts_says_what_it_was_searched_for(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(DataError, match=r"no rollouts.*\.jsonl\.zst"):
+        source_files(tmp_path)
+
+
+def test_a_saved_data_set_is_read_with_its_columns(tmp_path):
+    rows = [{**ROW, "extra": [at]} for at in range(3)]
+    datasets.Dataset.from_list(rows).save_to_disk(str(tmp_path / "set"))
+    assert source_files(tmp_path / "set") == [tmp_path / "set"]
+    assert [row.sample for row in read_rows(tmp_path / "set", RolloutFields())] == [0, 1, 2]
+    with pytest.raises(DataError, match=r"'answer' is missing; found: .*extra") as failure:
+        list(read_rows(tmp_path / "set", RolloutFields(response="answer")))
+    assert failure.value.where == f"{tmp_path / 'set'}, row 0"
+
+
+def test_a_saved_data_set_with_splits_asks_for_one_and_a_damaged_one_is_named(tmp_path):
+    part = datasets.Dataset.from_list([ROW])
+    datasets.DatasetDict({"test": part, "train": part}).save_to_disk(str(tmp_path / "set"))
+    with pytest.raises(DataError, match=r"splits: test, train.*set/test"):
+        list(read_rows(tmp_path / "set", RolloutFields()))
+    assert len(list(read_rows(tmp_path / "set" / "train", RolloutFields()))) == 1
+    for path in (tmp_path / "set" / "train").glob("*.arrow"):
+        path.write_bytes(b"no arrow")
+    with pytest.raises(DataError, match="cannot be read") as failure:
+        list(read_rows(tmp_path / "set" / "train", RolloutFields()))
+    assert failure.value.where == str(tmp_path / "set" / "train")
+
+
+@pytest.mark.parametrize(
+    ("reference", "parts"),
+    [
+        ("hf:owner/name", ("owner/name", None, None, "train")),
+        ("hf:owner/na.me-x@v1.0:test", ("owner/na.me-x", None, "v1.0", "test")),
+        ("hf:owner/name/main:train[:100]", ("owner/name", "main", None, "train[:100]")),
+        ("hf:owner/name@refs/pr/1", ("owner/name", None, "refs/pr/1", "train")),
+    ],
+)
+def test_a_hub_reference_is_taken_apart(reference, parts):
+    found = parse_hub(reference)
+    assert (found.name, found.subset, found.revision, found.split) == parts
+
+
+@pytest.mark.parametrize("reference", ["hf:", "hf:name", "hf:/x", "hf:owner/", "hf:../etc/passwd/x/y"])
+def test_what_names_no_data_set_is_refused(reference):
+    with pytest.raises(DataError, match="names no data set"):
+        parse_hub(reference)
+
+
+OFFLINE = """
+import sys
+from pathlib import Path
+from hicra_cli.config.collect import RolloutFields
+from hicra_cli.core.errors import HicraError
+from hicra_cli.grams.sources import read_rows
+try:
+    print([row.text for row in read_rows(Path(sys.argv[1]), RolloutFields())])
+except HicraError as error:
+    print(error.exit_code, error)
+"""
+
+
+def offline(cache: Path, reference: str) -> str:
+    """What a fresh process without the hub reads, with `cache` as the place of loaded data sets."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cache), "HF_DATASETS_CACHE": str(cache)}
+    command = [sys.executable, "-c", OFFLINE, reference]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
+
+
+def test_a_data_set_that_cannot_be_reached_is_one_clear_line(tmp_path):
+    (line,) = offline(tmp_path, "hf:nobody/nothing").splitlines()
+    assert line.startswith("3 hf:nobody/nothing: the data set cannot be loaded: ")
+    assert "offline" in line
+
+
+def test_a_data_set_of_the_hub_is_read_from_the_local_cache(tmp_path):
+    # What loading from the hub leaves behind, made by the library's own builder from a local file.
+    file = table(tmp_path / "data.parquet", problem=["p", "q"], response=["so", "now"])
+    datasets.load_dataset("parquet", data_files={"train": str(file)}, cache_dir=str(tmp_path / "cache"))
+    (built,) = (tmp_path / "cache" / "parquet").glob("*/*/*/dataset_info.json")
+    place = tmp_path / "cache" / "someone___things" / "default" / "0.0.0" / ("0" * 40)
+    place.parent.mkdir(parents=True)
+    built.parent.rename(place)
+    for path in place.glob("parquet-*"):
+        path.rename(path.with_name(path.name.replace("parquet-", "things-")))
+    assert offline(tmp_path / "cache", "hf:someone/things") == "['so', 'now']\n"
+    assert "3 hf:someone/things:test: the data set cannot be loaded: " in offline(
+        tmp_path / "cache", "hf:someone/things:test"
+    )
 
 
 @pytest.mark.slow

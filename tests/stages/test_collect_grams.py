@@ -2,6 +2,8 @@
 
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from hicra_cli.config.root import HicraConfig
@@ -11,7 +13,6 @@ from hicra_cli.core.registry import Registry
 from hicra_cli.grams.candidate_file import read_candidates
 from hicra_cli.grams.rollout_file import read_rollouts
 from hicra_cli.stages import collect_grams, rollouts
-from hicra_cli.stages.base import execute
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def collected(registry, config):
 
 def test_successful_solutions_are_counted_and_the_rest_is_named(registry, tmp_path):
     path = write(tmp_path / "r.jsonl", rows())
-    artifact = collected(registry, configured(registry, path))
+    artifact = collected(registry, configured(registry, path, merge_phrases=False))
     found = read_candidates(artifact.file("candidates.parquet"))
     assert {each.gram for each in found} == {
         "so let me", "let me check", "me check it", "check it says", "so let me check", "let me check it",
@@ -71,7 +72,7 @@ def test_other_counting_settings_do_not_read_or_sample_again(registry, tmp_path)
     second = collected(registry, configured(registry, path, unknown_is_success=True))
     assert second.ref != first.ref
     assert registry.inputs(second) == registry.inputs(first)
-    assert {"so let me doubt", "so let me check"} <= {
+    assert {"so let me", "so let me check it", "so let me doubt it"} == {
         each.gram for each in read_candidates(second.file("candidates.parquet"))
     }
     everything = collected(registry, configured(registry, path, successful_only=False))
@@ -154,50 +155,121 @@ def test_points_are_spread_evenly_over_the_run():
     assert [step for step, _ in rollouts.spread(checkpoints, 5)] == [1, 3, 5, 7, 9]
 
 
-SMALL = {"num_prompts": 24, "samples": 2, "min_document_frequency": 1, "successful_only": False}
+def test_failures_are_counted_for_comparison_only(registry, tmp_path):
+    lines = [
+        {"problem": f"p{at}", "response": response, "correct": correct}
+        for at in range(4)
+        for response, correct in (("so let me check", True), ("so let me check", False), ("so let me guess", False))
+    ]
+    artifact = collected(registry, configured(registry, write(tmp_path / "r.jsonl", lines), merge_phrases=False))
+    found = {each.gram: each for each in read_candidates(artifact.file("candidates.parquet"))}
+    assert (found["so let me"].solutions, found["so let me"].failures) == (4, 8)
+    assert (found["let me check"].solutions, found["let me check"].failures) == (4, 4)
+    assert "let me guess" not in found
+    assert (artifact.summary["solutions"], artifact.summary["failures"]) == (4, 8)
+    check, let = (found[gram].scores.log_odds for gram in ("let me check", "so let me"))
+    assert check is not None
+    assert let is not None
+    assert check > let
 
 
-def sampling(registry, **collect) -> HicraConfig:
-    return HicraConfig.model_validate(
-        {"home": registry.home, "device": "cpu", "threads": 1, "collect": {**SMALL, **collect}}
-    )
+def test_candidates_come_by_rank_with_contexts_and_nothing_else_is_published(registry, tmp_path):
+    artifact = collected(registry, configured(registry, write(tmp_path / "r.jsonl", rows()), contexts=2))
+    found = read_candidates(artifact.file("candidates.parquet"))
+    ranks = [each.scores.rank for each in found]
+    assert ranks == sorted(ranks, reverse=True)
+    assert all(len(each.contexts) == 2 and each.gram in each.contexts[0].lower().replace(",", "") for each in found)
+    assert sorted(entry.path for entry in artifact.files) == ["candidates.parquet", "counts.json"]
 
 
-def test_the_embedded_policy_is_sampled_and_graded(registry):
-    artifact = collected(registry, sampling(registry))
+def test_names_of_the_problems_and_windows_of_phrases_are_dropped_and_counted(registry, tmp_path):
+    lines = [
+        {"problem": f"Who is it that Ann met when Ann was {at}?", "response": "So let me ask Ann.", "correct": True}
+        for at in range(4)
+    ]
+    path = write(tmp_path / "r.jsonl", lines)
+    artifact = collected(registry, configured(registry, path))
+    assert [each.gram for each in read_candidates(artifact.file("candidates.parquet"))] == ["so let me ask"]
+    # with "ann": let me ask ann, me ask ann, so let me ask ann; inside the longest: so let me, let me ask
+    assert artifact.summary["dropped"]["names"] == 3
+    assert artifact.summary["dropped"]["nested"] == 2
+    kept = collected(registry, configured(registry, path, drop_names=False))
+    assert [each.gram for each in read_candidates(kept.file("candidates.parquet"))] == ["so let me ask ann"]
+
+
+def test_the_summary_shows_how_rollouts_are_spread_over_policies_and_steps(registry, tmp_path):
+    lines = [{**row, "step": step} for row in rows() for step in (0, 100)]
+    artifact = collected(registry, configured(registry, write(tmp_path / "r.jsonl", lines)))
+    assert artifact.summary["groups"] == {
+        "m, step 0": {"rollouts": 12, "counted": 4}, "m, step 100": {"rollouts": 12, "counted": 4},
+    }  # fmt: skip
+    # Two steps: growth is known, and nothing grew.
+    assert {each.scores.growth for each in read_candidates(artifact.file("candidates.parquet"))} == {0.0}
+
+
+def test_memory_and_workers_do_not_count_again(registry, tmp_path):
+    path = write(tmp_path / "r.jsonl", rows())
+    first = collected(registry, configured(registry, path, memory="500MB", workers=1))
+    assert collected(registry, configured(registry, path, memory="2GB", workers=2)).ref == first.ref
+    assert collected(registry, configured(registry, path, rank_by="document_frequency")).ref != first.ref
+
+
+def test_a_rollouts_artifact_is_used_as_it_is(registry, tmp_path):
+    first = collected(registry, configured(registry, write(tmp_path / "r.jsonl", rows())))
+    ((source, _),) = registry.inputs(first)
+    again = collected(registry, configured(registry, source.ref, name="again"))
+    assert again.digest == first.digest
+    assert registry.inputs(again) == [(source, "rollouts")]
+    assert registry.list("rollouts") == [source]
+
+
+def test_an_unknown_rollouts_artifact_is_an_artifact_error(registry):
+    with pytest.raises(ArtifactError, match="none"):
+        collected(registry, configured(registry, "rollouts:none"))
+
+
+def training(registry, *, steps=(1, 2), files=True):
+    """A training that stored rollouts under the trainer's column names."""
+    draft = registry.begin("training", "t")
+    (draft.path / "steps.jsonl").write_text("")
+    for step in steps if files else ():
+        (draft.path / "rollouts").mkdir(exist_ok=True)
+        columns = {
+            "prompt_id": [f"p{at}" for at in range(3)], "sample": [0] * 3, "prompt": ["1+1?"] * 3, "answer": ["2"] * 3,
+            "text": ["so let me check"] * 3, "outcome": ["correct"] * 3, "finish_reason": ["stop"] * 3,
+            "token_ids": [[1]] * 3, "step": [step] * 3, "policy": ["nano"] * 3,
+        }  # fmt: skip
+        pq.write_table(pa.table(columns), draft.path / "rollouts" / f"step-{step:06d}.parquet")
+    return draft.publish()
+
+
+def test_the_rollouts_of_a_training_are_read_with_their_steps(registry, tmp_path):
+    trained = training(registry)
+    artifact = collected(registry, configured(registry, "training:t"))
     ((source, _),) = registry.inputs(artifact)
     kept = list(read_rollouts(source.file("rollouts.parquet")))
-    assert len(kept) == 48
-    assert {row.policy for row in kept} == {"nano"}
-    assert all(row.outcome is not None and row.token_ids is not None and row.text for row in kept)
-    lengths = [(len(row.token_ids), len(row.sampler_logprobs)) for row in kept]  # type: ignore[arg-type]
-    assert all(tokens == logprobs for tokens, logprobs in lengths)
-    assert not (source.path / "parts").exists()
-    assert source.summary["external_inputs"]["policy-000"]["ref"] == "nano"
+    assert [(row.step, row.prompt_id, row.problem, row.gold) for row in kept[::2]] == [
+        (1, "p0", "1+1?", "2"), (1, "p2", "1+1?", "2"), (2, "p1", "1+1?", "2"),
+    ]  # fmt: skip
+    assert registry.inputs(source) == [(trained, "source-000")]
 
 
-def test_a_killed_sampling_goes_on_with_the_missing_chunks_and_gives_the_same_bytes(registry, tmp_path, monkeypatch):
-    monkeypatch.setattr(rollouts, "PROMPTS_PER_CHUNK", 8)
-    config = sampling(registry)
-    with Registry.open(tmp_path / "whole") as other:
-        whole = execute(rollouts.STAGE, config, other, SilentProgress()).artifact
+def test_a_training_without_rollouts_says_so(registry):
+    training(registry, files=False)
+    with pytest.raises(ArtifactError, match="kept no rollouts"):
+        collected(registry, configured(registry, "training:t"))
 
-    class Killed(BaseException):
-        pass
 
-    def replace(source, target, real=rollouts.os.replace):
-        real(source, target)
-        if target.name.endswith("000000008.parquet"):
-            raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(rollouts.os, "replace", replace)
-        with pytest.raises(Killed):
-            collected(registry, config)
-    (waiting,) = registry.unfinished("rollouts")
-    parts = sorted(path.name for path in registry.home.glob("staging/*/files/parts/*"))
-    assert parts == ["policy-000-000000000.parquet", "policy-000-000000008.parquet"]
+def test_a_folder_and_a_file_are_read_one_after_the_other(registry, tmp_path):
+    (tmp_path / "all" / "sub").mkdir(parents=True)
+    write(tmp_path / "all" / "b.jsonl", rows(2))
+    write(tmp_path / "all" / "sub" / "c.jsonl", rows(1))
+    extra = write(tmp_path / "x.jsonl", rows(4)[6:])
+    config = HicraConfig.model_validate({"home": registry.home, "collect": {"rollouts": [tmp_path / "all", extra]}})
     artifact = collected(registry, config)
     ((source, _),) = registry.inputs(artifact)
-    assert source.digest == whole.digest
-    assert registry.unfinished("rollouts") == [] or waiting.key != source.key
+    kept = list(read_rollouts(source.file("rollouts.parquet")))
+    assert [row.text for row in kept] == [row["response"] for row in rows(2) + rows(1) + rows(4)[6:]]
+    # the third file meets the first problem again: its samples are numbered on
+    assert [row.sample for row in kept] == [0, 1, 2, 0, 1, 2, 3, 4, 5, 0, 1, 2, 0, 1, 2]
+    assert len(source.summary["external_inputs"]) == 3
