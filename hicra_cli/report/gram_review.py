@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,8 +25,9 @@ from hicra_cli.grams.highlights import gram_spans
 from hicra_cli.grams.matcher import TextMatcher
 from hicra_cli.grams.rollout_file import RolloutRow
 from hicra_cli.report.diagnosis import Mark
-from hicra_cli.report.scale import number, tick_labels, ticks
-from hicra_cli.report.svg import Frame, element, figure_css, svg_document
+from hicra_cli.report.gram_histogram import histogram
+from hicra_cli.report.scale import number
+from hicra_cli.report.svg import figure_css
 from hicra_cli.report.visible import Piece, pieces, visible
 
 FILE_NAME = "review.html"
@@ -140,7 +140,12 @@ def render_gram_review(review: GramReview) -> str:
         moves=_moves(review.accepted),
         decided=decided.most_common(),
         figures=_figures(review),
-        histogram=Markup(_histogram(review.coverage)) if review.coverage and review.coverage.per_rollout else None,
+        coverage_moves=_coverage_moves(review.coverage),
+        histogram=Markup(
+            histogram(review.coverage.per_rollout, mean=review.coverage.planning_fraction, unit=review.coverage.unit)
+        )
+        if review.coverage and review.coverage.per_rollout
+        else None,
         gate=GATE,
         rules=Counter(each.rule for each in review.rejected).most_common(),
         rejected=review.rejected[:REJECTED_SHOWN],
@@ -215,6 +220,11 @@ def _moves(grams: Sequence[GramFacts]) -> list[tuple[str, int]]:
     return [(move, counted[move]) for move in MOVES if counted[move]]
 
 
+def _coverage_moves(facts: CoverageFacts | None) -> list[tuple[str, float]]:
+    """(move, share), in the order of the moves."""
+    return [] if facts is None else [(move, facts.moves[move]) for move in MOVES if move in facts.moves]
+
+
 def _contexts(facts: GramFacts) -> list[list[Piece]]:
     """Each context in pieces, the gram marked."""
     shown = []
@@ -237,7 +247,13 @@ def _figures(review: GramReview) -> list[tuple[str, str, str]]:
         median = shares[len(shares) // 2] if len(shares) % 2 else sum(shares[len(shares) // 2 - 1 :][:2]) / 2
         empty = sum(each == 0 for each in shares)
         rows.append(("in the median rollout", f"{_percent(median, 2)} %", f"of {len(shares):,} rollouts"))
-        rows.append(("of rollouts have none", f"{_percent(empty / len(shares))} %", f"{empty:,} rollouts"))
+        rows.append(
+            (
+                "of rollouts have none",
+                f"{_percent(empty / len(shares))} %",
+                f"{empty:,} rollout{'s' if empty != 1 else ''}",
+            )
+        )
     if facts.never_matched:
         used = len(review.accepted) - len(facts.never_matched)
         rows.append(("grams are used", f"{used:,}", f"{len(facts.never_matched):,} never occur in these rollouts"))
@@ -246,61 +262,6 @@ def _figures(review: GramReview) -> list[tuple[str, str, str]]:
 
 def _gate() -> str:
     return f"{_percent(GATE[0])} to {_percent(GATE[1], 0)} %, the range training accepts"
-
-
-def _histogram(facts: CoverageFacts) -> str:
-    """Rollouts by their share of planning, 24 bars; the last one holds all beyond the 99th percentile."""
-    shares = sorted(facts.per_rollout)
-    top = max(shares[min(len(shares) - 1, math.floor(0.99 * len(shares)))], 0.01)
-    bars = [0] * 24
-    for share in shares:
-        bars[min(int(share / top * len(bars)), len(bars) - 1)] += 1
-    frame = Frame(44, 30, 566, 176, (0.0, 100 * top), (0.0, max(bars) * 1.06))
-    width = (frame.right - frame.left) / len(bars)
-    drawn = [
-        element("text", f"Rollouts by their share of planning {escape(facts.unit)}", css="title", x=4.0, y=14.0),
-        *_grid(frame),
-    ]
-    for at, count in enumerate(bars):
-        if count:
-            y = frame.y(count)
-            drawn.append(
-                element(
-                    "rect",
-                    element("title", f"{count} rollouts"),
-                    css="bin",
-                    x=frame.left + at * width + 0.75,
-                    y=y,
-                    width=width - 1.5,
-                    height=max(frame.bottom - y, 0.8),
-                )
-            )
-    mean = 100 * facts.planning_fraction
-    if mean <= frame.x_range[1]:
-        drawn.append(element("path", css="mean", d=f"M{frame.x(mean):.1f} {frame.top}V{frame.bottom}"))
-        drawn.append(element("text", "all rollouts", css="tick", x=frame.x(mean) + 5, y=frame.top + 8.0))
-    drawn.append(element("path", css="axis", d=f"M{frame.left} {frame.bottom}H{frame.right}"))
-    return svg_document(
-        drawn,
-        name="coverage",
-        width=580,
-        height=206,
-        title="Rollouts by their share of planning",
-        description=f"{len(shares)} rollouts, from {_percent(shares[0])} to {_percent(shares[-1])} percent",
-    )
-
-
-def _grid(frame: Frame) -> list[str]:
-    across, up = ticks(*frame.x_range, target=6), [each for each in ticks(*frame.y_range, target=3) if each % 1 == 0]
-    drawn = []
-    for value, label in zip(up, tick_labels(up), strict=True):
-        y = frame.y(value)
-        drawn.append(element("path", css="grid", d=f"M{frame.left} {y:.1f}H{frame.right}"))
-        drawn.append(element("text", label, css="tick", x=frame.left - 6, y=y + 3.5, text_anchor="end"))
-    for value, label in zip(across, tick_labels(across), strict=True):
-        x = frame.x(value)
-        drawn.append(element("text", f"{label} %", css="tick", x=x, y=frame.bottom + 15, text_anchor="middle"))
-    return drawn
 
 
 def _percent(value: float, digits: int = 1) -> str:
