@@ -29,10 +29,17 @@ from hicra_cli.grams.missed import Missed, propose_missed
 from hicra_cli.report.gram_review import GramFacts
 
 from .base import Plan, Stage, Work, Workspace, execute
-from .curate_controls import control_name, work_control
-from .curate_inputs import candidates_of, considered_grams, counted_grams, curate_inputs, decisions_path, journal_path
+from .curate_controls import work_control
+from .curate_inputs import (
+    candidates_of,
+    considered_grams,
+    counted_grams,
+    curate_inputs,
+    decisions_path,
+    journal_path,
+    set_name,
+)
 from .curate_output import measure, write_lines, write_review
-from .gram_sets import gram_set_name
 
 DECISIONS_NAME = "decisions.jsonl"
 MISSED_NAME = "missed.jsonl"
@@ -87,12 +94,9 @@ def plan(config: HicraConfig, registry: Registry) -> Plan:
         settings["words"] = [config.collect.ngram_min, config.collect.ngram_max]
     if config.curate.interactive or config.curate.audit:
         settings["session"] = secrets.token_hex(8)  # a person's answers are no function of the inputs: never cached
-    path = decisions_path(config)
-    details = {} if path is None else {"decisions": str(path)}
-    if config.curate.placebo or config.curate.drop:
-        return Plan(control_name(config, inputs["gram_set"]), inputs, settings, details)
-    own = gram_set_name(inputs["gram_set"]) if "gram_set" in inputs else "default"
-    return Plan(config.curate.name or own, inputs, settings, details)
+    name = set_name(config, inputs.get("gram_set"))
+    path = decisions_path(config, name)
+    return Plan(name, inputs, settings, {} if path is None else {"decisions": str(path)})
 
 
 def work(space: Workspace, *, ask: Ask | None = None) -> Work:
@@ -104,6 +108,8 @@ def work(space: Workspace, *, ask: Ask | None = None) -> Work:
     decisions = read_decisions(space.plan.inputs["decisions"].path) if "decisions" in space.plan.inputs else {}
     if ask is not None and space.config.curate.interactive:
         decisions = _asked(material, decisions, ask)
+    elif not decisions and (kept := journal_path(space.config, space.plan.name)).is_file():
+        space.progress.note(f"the answers in {kept} are not used here; --decisions {kept} applies them")
     considered, curated = material.curated(decisions)
     if not curated.accepted:
         raise _nothing_accepted(curated, space)
@@ -135,6 +141,7 @@ class _Material:
             passed_over={
                 each.gram for each in curated.rulings if each.by != "rule" or each.rule in LEFT_OUT_ON_PURPOSE
             },
+            judged={each.gram for each in curated.rulings if each.rule == "not_strategic"},
             clusters={gram: cluster for gram, cluster in known.items() if cluster is not None},
             limit=self.space.config.curate.missed,
         )
@@ -155,7 +162,7 @@ def _require_person(config: HicraConfig, ask: Ask | None) -> None:
 def _asked(material: _Material, decisions: Mapping[str, Decision], ask: Ask) -> dict[str, Decision]:
     """Ask about the grams the rules leave open, then about missed ones; each answer is on disk before the next."""
     questions = _questions(material, decisions)
-    with Interview(questions, journal_path(material.space.config), decisions) as interview:
+    with Interview(questions, journal_path(material.space.config, material.space.plan.name), decisions) as interview:
         ask(interview)
         return interview.decisions
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from hicra_cli.config.root import HicraConfig
 from hicra_cli.core.errors import ArtifactError
 from hicra_cli.core.registry import Artifact, Registry
 from hicra_cli.grams.annotators.base import read_annotations
@@ -15,17 +14,9 @@ from .annotate_grams import FILE_NAME as ANNOTATIONS_NAME
 from .base import Input, Work, Workspace
 from .curate_inputs import candidates_of, counted_grams
 from .curate_output import measure, write_lines, write_review
-from .gram_sets import gram_set_name, load_gram_set
+from .gram_sets import load_gram_set
 
 NOTEWORTHY = 0.25  # mean difference of log frequencies: a quarter more or less
-
-
-def control_name(config: HicraConfig, grams: Input) -> str:
-    """The configured name, else the source's with `-placebo` or `-drop-30` (per cent)."""
-    if config.curate.name is not None:
-        return config.curate.name
-    ending = "-placebo" if config.curate.placebo else f"-drop-{100 * config.curate.drop:g}"
-    return gram_set_name(grams)[: 64 - len(ending)] + ending
 
 
 def work_control(space: Workspace) -> Work:

@@ -17,7 +17,7 @@ from hicra_cli.grams.lists import read_gram_lists
 
 from .annotate_grams import FILE_NAME as ANNOTATIONS_NAME
 from .base import External, Input, Workspace
-from .gram_sets import load_gram_set, resolve_gram_set
+from .gram_sets import gram_set_name, load_gram_set, resolve_gram_set
 
 DEFAULT_ANNOTATIONS = "annotations:default"
 DEFAULT_GRAM_SET = "gram-set:default"
@@ -32,7 +32,7 @@ def curate_inputs(config: HicraConfig, registry: Registry) -> dict[str, Input]:
     elif (annotations := _annotations(config, registry)) is not None:
         inputs["annotations"] = annotations
     inputs |= {f"import-{at:03d}": file_input(path, "--import") for at, path in enumerate(curate.imports)}
-    path = decisions_path(config)
+    path = decisions_path(config, set_name(config, inputs.get("gram_set")))
     if path is not None and (path.is_file() or not curate.interactive):
         inputs["decisions"] = file_input(path, "--decisions")
     candidates = _candidates(config, registry, inputs)
@@ -71,19 +71,31 @@ def counted_grams(candidates: Artifact | None) -> dict[str, Candidate]:
     return {each.gram: each for each in read_candidates(candidates.file(CANDIDATES_NAME))}
 
 
-def decisions_path(config: HicraConfig) -> Path | None:
+def set_name(config: HicraConfig, grams: Input | None) -> str:
+    """The configured name, else that of the gram-set to start from, for a control with `-placebo` or `-drop-30` (per
+    cent), else `default`.
+    """
+    curate = config.curate
+    if curate.name is not None:
+        return curate.name
+    name = "default" if grams is None else gram_set_name(grams)
+    ending = "-placebo" if curate.placebo else f"-drop-{100 * curate.drop:g}" if curate.drop else ""
+    return name[: 64 - len(ending)] + ending
+
+
+def decisions_path(config: HicraConfig, name: str) -> Path | None:
     """The file of a person's decisions, where there is one; in the terminal they are kept in the home by default."""
     if config.curate.decisions is not None or not config.curate.interactive:
         return config.curate.decisions
-    return journal_path(config)
+    return journal_path(config, name)
 
 
-def journal_path(config: HicraConfig) -> Path:
+def journal_path(config: HicraConfig, name: str) -> Path:
     """Where answers given in the terminal are kept: the decisions file if it is JSON lines, else one in the home."""
     given = config.curate.decisions
     if given is not None and given.suffix == ".jsonl":
         return given
-    return config.home / "decisions" / f"{config.curate.name or 'default'}.jsonl"
+    return config.home / "decisions" / f"{name}.jsonl"
 
 
 def file_input(path: Path, option: str) -> External:

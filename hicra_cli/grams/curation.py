@@ -5,7 +5,7 @@ accepted or rejected, by which rule or by whom, and why.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -248,13 +248,32 @@ def _share(longer: Considered, shorter: Considered) -> str:
 
 
 def _beyond(ordered: Sequence[Considered], rulings: Mapping[str, Ruling], limit: int) -> dict[str, Ruling]:
-    """Rejections of the least widespread accepted grams beyond the limit; listed and a person's only count."""
+    """Rejections beyond the limit, in grams the rules accepted; listed and a person's only count.
+
+    First go grams whose every word lies inside shorter accepted ones (the mask is the same without them: 65 of the 500
+    most widespread in real long rollouts), then the least widespread.
+    """
     accepted = [each for each in ordered if rulings[each.gram].verdict == "accept"]
+    members = {tuple(each.gram.split()) for each in accepted}
     by_rule = [each for each in accepted if rulings[each.gram].by == "rule"]
+    covered = [each for each in by_rule if not num_uncovered(tuple(each.gram.split()), members)]
+    needed = {each.gram for each in by_rule} - {each.gram for each in covered}
+    first_kept = [*(each for each in by_rule if each.gram in needed), *covered]
     room = max(0, limit - (len(accepted) - len(by_rule)))
-    return {
-        each.gram: replace(
-            rulings[each.gram], verdict="reject", rule="max_grams", reason=f"the {limit} most widespread are kept"
-        )
-        for each in by_rule[room:]
-    }
+    dropped = {}
+    for each in first_kept[room:]:
+        reason = f"the {limit} most widespread are kept"
+        if each.gram not in needed:
+            reason += ", and this one's words lie inside shorter grams of the set"
+        dropped[each.gram] = replace(rulings[each.gram], verdict="reject", rule="max_grams", reason=reason)
+    return dropped
+
+
+def num_uncovered(words: tuple[str, ...], members: Collection[tuple[str, ...]]) -> int:
+    """Words of a gram that no shorter one of `members` inside it covers."""
+    covered = [False] * len(words)
+    for length in range(1, len(words)):
+        for start in range(len(words) - length + 1):
+            if words[start : start + length] in members:
+                covered[start : start + length] = [True] * length
+    return covered.count(False)

@@ -8,6 +8,7 @@ A candidate is near through a *family*, a group of grams of which some are in th
 - cluster: the grams of its cluster;
 - association: the grams that are as strongly bound to success, or grow as much in training.
 
+Association speaks only for grams that no annotator has judged, and what one has called not strategic is half as near.
 How near is the share of the family that is in the set, with two grams more as a prior so that a family of two says
 little. The best family of each kind counts, kinds are combined as independent evidence (1 - product of 1 - share).
 Proposals are ordered by that times the logarithm of the words they would add to the planning mask. Everything is looked
@@ -24,6 +25,7 @@ import numpy as np
 
 from hicra_cli.core.records import Move, StrategicGram
 from hicra_cli.grams.candidates import Candidate
+from hicra_cli.grams.curation import num_uncovered
 
 Kind = Literal["changed", "shortened", "extended", "cluster", "association"]
 Words = tuple[str, ...]
@@ -74,13 +76,14 @@ def propose_missed(
     candidates: Sequence[Candidate],
     *,
     passed_over: Collection[str] = (),
+    judged: Collection[str] = (),
     clusters: Mapping[str, int] | None = None,
     limit: int,
 ) -> list[Missed]:
     """At most `limit` candidates that are near the set, the most promising first; independent of the order given.
 
-    passed_over: grams that are not to be proposed (decided, or left out on purpose). clusters: of candidates, where
-    they have any.
+    passed_over: grams that are not to be proposed (decided, or left out on purpose). judged: those that annotators have
+    called not strategic. clusters: of candidates, where they have any.
     """
     members = {gram.words: gram for gram in gram_set}
     words_of = {tuple(each.gram.split()): each for each in candidates}
@@ -90,10 +93,12 @@ def propose_missed(
     for words, candidate in words_of.items():
         if words in members or candidate.gram in passed_over:
             continue
-        if evidence := families.evidence(words, candidate):
-            new_words = _new_words(words, candidate.count, members, families.longest_around(words, counts))
+        is_judged = candidate.gram in judged
+        if evidence := families.evidence(words, candidate, with_association=not is_judged):
+            uses = max(0, candidate.count - families.uses_around(words, counts))
+            new_words = uses * num_uncovered(words, members)
             if new_words:
-                found.append(_proposal(candidate, evidence, members, new_words))
+                found.append(_proposal(candidate, evidence, members, new_words, weight=0.5 if is_judged else 1.0))
     found.sort(key=lambda each: (-each.nearness * math.log1p(each.new_words), each.candidate.gram))
     return _without_redundant(found, limit)
 
@@ -137,15 +142,17 @@ class _Families:
             for inner in _inner(words):
                 self._around[inner].append(words)
 
-    def evidence(self, words: Words, candidate: Candidate) -> list[_Evidence]:
+    def evidence(self, words: Words, candidate: Candidate, *, with_association: bool) -> list[_Evidence]:
         """The best family of each kind, the most telling first; empty where there is none."""
         best: dict[Kind, _Evidence] = {}
         for each in self._of(words, candidate):
+            if each.kind == "association" and not with_association:
+                continue
             if each.share > 0 and (each.kind not in best or each.share > best[each.kind].share):
                 best[each.kind] = each
         return sorted(best.values(), key=lambda each: (-each.share, each.kind))
 
-    def longest_around(self, words: Words, counts: Mapping[Words, int]) -> int:
+    def uses_around(self, words: Words, counts: Mapping[Words, int]) -> int:
         """Uses of the candidate that a gram of the set around it covers already, at least."""
         return max((counts.get(outer, 0) for outer in self._around.get(words, ())), default=0)
 
@@ -207,23 +214,19 @@ def _inner(words: Words) -> set[Words]:
     return {words[start : start + length] for length in lengths for start in range(len(words) - length + 1)}
 
 
-def _new_words(words: Words, count: int, members: Collection[Words], covered_uses: int) -> int:
-    """Words of the mask that a gram would add: of its uses outside longer members, those outside shorter members."""
-    covered = [False] * len(words)
-    for length in range(1, len(words)):
-        for start in range(len(words) - length + 1):
-            if words[start : start + length] in members:
-                covered[start : start + length] = [True] * length
-    return max(0, count - covered_uses) * covered.count(False)
-
-
 def _proposal(
-    candidate: Candidate, evidence: Sequence[_Evidence], members: Mapping[Words, StrategicGram], new_words: int
+    candidate: Candidate,
+    evidence: Sequence[_Evidence],
+    members: Mapping[Words, StrategicGram],
+    new_words: int,
+    *,
+    weight: float,
 ) -> Missed:
-    nearness = 1 - math.prod(1 - min(each.share, 1.0) for each in evidence)
+    nearness = weight * (1 - math.prod(1 - each.share for each in evidence))
     best = evidence[0]
-    near = sorted(best.members, key=lambda words: (-(members[words].document_frequency or 0), words))
-    moves = Counter(move for words in best.members if (move := members[words].move) is not None)
+    alike = best.members if best.kind != "association" else ()  # nothing in common but a figure
+    near = sorted(alike, key=lambda words: (-(members[words].document_frequency or 0), words))
+    moves = Counter(move for words in alike if (move := members[words].move) is not None)
     move = min(moves, key=lambda each: (-moves[each], each), default=None)
     return Missed(
         candidate, move, best.kind, tuple(" ".join(words) for words in near[:SHOWN]), nearness, new_words, _reason(best)

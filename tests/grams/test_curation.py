@@ -1,6 +1,7 @@
 """Curation: thresholds, nested grams, decisions, and the history of each."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hicra_cli.config.curate import CurateConfig
 from hicra_cli.core.errors import DataError
 from hicra_cli.core.records import Move
 from hicra_cli.grams.annotators.base import Annotation
-from hicra_cli.grams.curation import Considered, curate, open_questions
+from hicra_cli.grams.curation import Considered, Listed, curate, decided_by, open_questions
 from hicra_cli.grams.decisions import Decision, append_decision, read_decisions
 
 
@@ -84,6 +85,62 @@ def test_the_most_widespread_are_kept_and_a_persons_gram_always():
     assert accepted(considered, max_grams=2) == ["one we see", "two we see"]
     assert accepted(considered, decisions, max_grams=2) == ["one we see", "three we see"]
     assert curate(considered, decisions, CurateConfig(max_grams=2)).ruling("two we see").rule == "max_grams"
+
+
+def test_beyond_the_limit_grams_that_add_no_planning_word_go_first():
+    # every word of "wait let me check" lies inside "wait let me" or "let me check"; "so we see" is the rarest
+    considered = [
+        gram("wait let me", df=90),
+        gram("let me check", df=80),
+        gram("wait let me check", df=50, count=20),
+        gram("so we see", df=9),
+    ]
+    assert accepted(considered, max_grams=3) == ["wait let me", "let me check", "so we see"]
+    ruling = curate(considered, {}, CurateConfig(max_grams=3)).ruling("wait let me check")
+    assert ruling.rule == "max_grams"
+    assert "inside shorter grams" in ruling.reason
+    assert len(accepted(considered, max_grams=4)) == 4
+    assert accepted(considered, max_grams=2) == ["wait let me", "let me check"]
+
+
+def test_a_list_stands_above_the_rules_and_below_a_person():
+    mine = Listed("import:mine.txt", "import:mine.txt", Move.BRANCHING, cluster=4)
+    considered = [
+        Considered("the number of", gram("the number of", move=None).annotation, 40, 20, listed=mine),
+        Considered("let me check", gram("let me check").annotation, 40, 20, listed=Listed("import:mine.txt", "x")),
+        Considered("never seen here", None, 0, 0, listed=mine),
+        gram("i let me check", count=40),
+    ]
+    decisions = {"never seen here": Decision("never seen here", "reject", reason="no")}
+    curated = curate(considered, decisions, CurateConfig(max_grams=1))
+    assert {each.gram: (each.verdict, each.by, each.move) for each in curated.rulings} == {
+        "the number of": ("accept", "import:mine.txt", Move.BRANCHING),
+        "let me check": ("accept", "import:mine.txt", Move.BACKTRACING),
+        "never seen here": ("reject", "person", Move.BRANCHING),
+        "i let me check": ("reject", "rule", Move.BACKTRACING),
+    }
+    assert considered[0].cluster == 4
+
+
+def test_listed_grams_are_asked_about_after_the_open_ones():
+    considered = [
+        Considered("from the list", None, 90, 90, listed=Listed("import:mine.txt", "import:mine.txt")),
+        gram("let me check"),
+    ]
+    curated = curate(considered, {}, CurateConfig())
+    assert [each.considered.gram for each in open_questions(curated, considered, CurateConfig())] == [
+        "let me check",
+        "from the list",
+    ]
+
+
+def test_who_decided_is_the_annotator_where_its_label_did_and_the_rule_where_a_figure_did():
+    judged = Annotation("let me check", Move.BACKTRACING, 0.9, "why", "gemini", model="some-model")
+    considered = Considered("let me check", judged, 9, 9)
+    rare = Considered("let me see", replace(judged, gram="let me see"), 9, 1)
+    curated = curate([considered, rare], {}, CurateConfig())
+    assert decided_by(curated.ruling("let me check"), considered) == "gemini:some-model"
+    assert decided_by(curated.ruling("let me see"), rare) == "rule"
 
 
 def test_a_persons_decision_stands_above_every_rule():

@@ -83,6 +83,18 @@ def test_association_with_success_counts_where_the_set_has_more_of_it_than_chanc
     assert found[0].kind == "association"
     assert found[0].nearness == pytest.approx(1 / 4 - 1 / 40)
     assert found[0].reason.startswith("association with success: among the highest twentieth")
+    assert (found[0].near, found[0].move) == ((), None)
+    assert proposed([gram(candidates[39].gram)], candidates, judged={candidates[38].gram}) == []
+
+
+def test_what_an_annotator_called_not_strategic_is_half_as_near():
+    members, candidates = [gram("let me check")], [candidate(f"let me {word}") for word in ("check", "add", "see")]
+    found = proposed(members, candidates, judged={"let me see"})
+    # `let me *` has three grams, one in the set: 1 / (3 + 2)
+    assert [(each.candidate.gram, each.nearness) for each in found] == [
+        ("let me add", pytest.approx(0.2)),
+        ("let me see", pytest.approx(0.1)),
+    ]
 
 
 def test_what_is_decided_or_in_the_set_or_covered_already_is_not_proposed():
