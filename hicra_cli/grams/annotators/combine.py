@@ -3,20 +3,21 @@
 A judgement is what one annotator said when asked one time. The rule, gram by gram, over labelled judgements only:
 
 1. Each annotator has one voice, shared by its votes: asking one more often makes its voice surer, not louder.
-2. Strategic or not comes first. A side's share is the mean over voices of the confidence given to it, the other side's
-   voices counting 0; the larger share wins and is the confidence of the annotation. Against an equally sure judge no
-   share exceeds one half.
-3. At a tie the gram counts as strategic, so that a person is asked, with a confidence of at most TIE_CEILING, so that
-   no threshold of one half accepts it.
-4. The move is decided among those who call it strategic, by the same shares; at a tie by the surest of them, then by
-   the order in which annotators were named.
+2. Strategic or not comes first. A side weighs what its voices are sure of: the sum of their confidence. The heavier
+   side wins; the annotation's confidence is its share of all weight times the mean confidence of its voices. One judge
+   alone keeps its own confidence, and a judge who hardly knows ("none", 0.1) hardly counts against one who does.
+3. Without a majority of voices it is a tie: when as many that are at least half sure stand against the winner as for
+   it, or both sides weigh the same. Then the gram counts as strategic, so that a person is asked, with a confidence of
+   at most TIE_CEILING, so that no threshold of one half accepts it.
+4. The move is decided among those who call it strategic, by weight; at a tie by the surest of them, then by the order
+   in which annotators were named.
 
 Agreement is measured on labels: the move, or `none`, also where a move was given a confidence below one half, because
 such a judgement says "rather not".
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -57,8 +58,8 @@ class Judgement:
 class Combined:
     """The judgements of one gram, what they come to, and how doubtful that is.
 
-    tie: strategic and not strategic weigh the same. doubt, move_doubt: share of the weight that lies with other
-    verdicts, and with other moves, in [0, 1].
+    tie: no majority for or against strategic. doubt, move_doubt: share of the weight that lies with the lighter
+    verdict, and with other moves, in [0, 1].
     """
 
     annotation: Annotation
@@ -75,21 +76,24 @@ class Combined:
 
 def combine(judgements: Sequence[Judgement]) -> Combined:
     """One annotation from all judgements about one gram, in the order of annotators and votes."""
-    labelled = [each for each in judgements if each.annotation.labelled]
+    labelled = [each.annotation for each in judgements if each.annotation.labelled]
     if not labelled:
         return Combined(_unlabelled(judgements), tuple(judgements), tie=False, doubt=0.0, move_doubt=0.0)
-    shares = _shares(labelled)
-    opposed = None in shares and len(shares) > 1
-    none = shares.pop(None, 0.0)
-    strategic = math.fsum(shares.values())
-    tie = opposed and math.isclose(strategic, none)
-    move = _winner(shares, labelled) if shares and (tie or strategic >= none) else None
-    share = max(strategic, none)
-    confidence = min(share, TIE_CEILING) if tie else share
-    annotation = _annotation(judgements, labelled, move, round(confidence, 4))
-    doubt = EVEN if tie else min(strategic, none) / (strategic + none or 1.0)
-    move_doubt = 1 - shares[move] / strategic if move and strategic else 0.0
-    return Combined(annotation, tuple(judgements), tie, doubt, move_doubt)
+    votes = Counter(each.annotator for each in labelled)
+    voices = [(each, 1 / votes[each.annotator]) for each in labelled]
+    strategic = _side([voice for voice in voices if voice[0].move is not None])
+    none = _side([voice for voice in voices if voice[0].move is None])
+    total = strategic.weight + none.weight
+    tie = _is_tie(strategic, none)
+    if tie or strategic.weight > none.weight or not none.voices:
+        weights = _move_weights(voices)
+        move, confidence = _winner(weights, labelled), strategic.confidence(total)
+        move_doubt = 1 - weights[move] / strategic.weight if strategic.weight else 0.0
+    else:
+        move, confidence, move_doubt = None, none.confidence(total), 0.0
+    confidence = round(min(confidence, TIE_CEILING) if tie else confidence, 4)
+    doubt = min(strategic.weight, none.weight) / total if total else 0.0
+    return Combined(_annotation(judgements, labelled, move, confidence), tuple(judgements), tie, doubt, move_doubt)
 
 
 def disagreements(combined: Iterable[Combined], candidates: Mapping[str, Candidate]) -> list[dict[str, Any]]:
@@ -133,38 +137,65 @@ def agreement_figures(combined: Sequence[Combined]) -> dict[str, Any]:
     }
 
 
-def _shares(labelled: Sequence[Judgement]) -> dict[Move | None, float]:
-    """The mean over voices of the confidence given to each move, and to None (not strategic)."""
-    votes: dict[str, list[Annotation]] = defaultdict(list)
-    for each in labelled:
-        votes[each.annotation.annotator].append(each.annotation)
-    parts: dict[Move | None, list[float]] = defaultdict(list)
-    for own in votes.values():
-        for annotation in own:
-            parts[annotation.move].append(annotation.confidence / len(own) / len(votes))
-    return {move: math.fsum(each) for move, each in parts.items()}
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """Those who say strategic, or those who say not. voices, sure: how many, and at least half sure; weight: of all."""
+
+    voices: float
+    sure: float
+    weight: float
+
+    def confidence(self, total: float) -> float:
+        """Its share of all weight times the mean confidence of its voices; 0 where nobody is sure of anything."""
+        return self.weight / total * self.weight / self.voices if total else 0.0
 
 
-def _winner(shares: Mapping[Move | None, float], labelled: Sequence[Judgement]) -> Move | None:
-    best = max(shares.values())
-    tied = [each.annotation for each in labelled if math.isclose(shares.get(each.annotation.move, -1.0), best)]
-    return max(tied, key=lambda each: each.confidence).move
+def _side(voices: Sequence[tuple[Annotation, float]]) -> _Side:
+    return _Side(
+        voices=math.fsum(voice for _, voice in voices),
+        sure=math.fsum(voice for each, voice in voices if each.confidence >= EVEN),
+        weight=math.fsum(each.confidence * voice for each, voice in voices),
+    )
+
+
+def _is_tie(strategic: _Side, none: _Side) -> bool:
+    if not strategic.voices or not none.voices:
+        return False
+    heavier, lighter = (strategic, none) if strategic.weight >= none.weight else (none, strategic)
+    outvoted = lighter.sure > 0 and (lighter.sure > heavier.sure or math.isclose(lighter.sure, heavier.sure))
+    return outvoted or math.isclose(strategic.weight, none.weight)
+
+
+def _move_weights(voices: Iterable[tuple[Annotation, float]]) -> dict[Move, float]:
+    weights: dict[Move, float] = defaultdict(float)
+    for each, voice in voices:
+        if each.move is not None:
+            weights[each.move] += each.confidence * voice
+    return weights
+
+
+def _winner(weights: Mapping[Move, float], labelled: Sequence[Annotation]) -> Move:
+    best = max(weights.values())
+    heaviest = {move for move, weight in weights.items() if math.isclose(weight, best)}
+    tied = [(each.move, each.confidence) for each in labelled if each.move in heaviest]
+    move = max(tied, key=lambda each: each[1])[0]
+    assert move is not None
+    return move
 
 
 def _annotation(
-    judgements: Sequence[Judgement], labelled: Sequence[Judgement], move: Move | None, confidence: float
+    judgements: Sequence[Judgement], labelled: Sequence[Annotation], move: Move | None, confidence: float
 ) -> Annotation:
     """The combined annotation: named after all who judged, with the reason of the surest who agrees."""
-    annotations = [each.annotation for each in labelled]
-    agreeing = [each for each in annotations if each.move is move]
+    agreeing = [each for each in labelled if each.move is move]
     surest = max(agreeing, key=lambda each: each.confidence)
-    strategic = sum(each.move is not None for each in annotations)
+    strategic = sum(each.move is not None for each in labelled)
     verdict = move.value if move else NONE
     return Annotation(
         gram=surest.gram,
         move=move,
         confidence=confidence,
-        reason=f"{len(agreeing)} of {len(annotations)} judgements {verdict}, {strategic} strategic: {surest.reason}",
+        reason=f"{len(agreeing)} of {len(labelled)} judgements {verdict}, {strategic} strategic: {surest.reason}",
         annotator=_joined(each.annotation.annotator for each in judgements),
         model=_joined(each.annotation.model for each in judgements),
         prompt_version=_joined(each.annotation.prompt_version for each in judgements),

@@ -32,9 +32,9 @@ def counted(gram: str, count: int) -> Candidate:
     return Candidate(gram, 3, count, count, count, (), ())
 
 
-def test_a_majority_decides_and_its_share_is_the_confidence():
-    # strategic (0.9 + 0.6) / 3 = 0.5, not strategic 0.6 / 3 = 0.2
-    assert outcome(judged("a", D, 0.9), judged("b", D, 0.6), judged("c", None, 0.6)) == (D, 0.5)
+def test_a_majority_decides_with_its_share_of_the_weight():
+    # strategic weighs 0.9 + 0.6 of 2.1 in all and is 0.75 sure on average: 1.5 / 2.1 x 0.75 = 0.5357
+    assert outcome(judged("a", D, 0.9), judged("b", D, 0.6), judged("c", None, 0.6)) == (D, 0.5357)
 
 
 def test_unanimous_judges_keep_their_mean_confidence():
@@ -42,8 +42,28 @@ def test_unanimous_judges_keep_their_mean_confidence():
 
 
 def test_strategic_or_not_is_decided_before_the_move():
-    # each move has less weight (0.7 / 3) than `none` (0.8 / 3), both together more: 1.4 / 3 = 0.4667
-    assert outcome(judged("a", None, 0.8), judged("b", D, 0.7), judged("c", X, 0.7)) == (D, 0.4667)
+    # each move weighs less (0.7) than `none` (0.8), both together more: 1.4 / 2.2 x 0.7 = 0.4455
+    assert outcome(judged("a", None, 0.8), judged("b", D, 0.7), judged("c", X, 0.7)) == (D, 0.4455)
+
+
+def test_who_hardly_knows_hardly_counts_against_who_does():
+    # 0.85 / 0.95 x 0.85 = 0.7605
+    found = combine([judged("a", B, 0.85), judged("b", None, 0.1)])
+    assert (found.annotation.move, found.annotation.confidence, found.tie) == (B, 0.7605, False)
+
+
+def test_without_a_majority_of_sure_voices_no_threshold_of_one_half_accepts():
+    # 1 / 1.8 x 1 = 0.5556, but one sure voice stands against one
+    assert outcome(judged("a", B, 1.0), judged("b", None, 0.8)) == (B, TIE_CEILING)
+    # three times `none` at 0.4 weighs more than 0.9, but nobody is half sure of it: 0.9 / 2.1 x 0.9 = 0.3857
+    unsure = [judged(name, None, 0.4) for name in "bcd"]
+    assert outcome(judged("a", B, 0.9), *unsure) == (B, 0.3857)
+    assert combine([judged("a", B, 0.9), *unsure]).tie
+
+
+def test_nothing_sure_and_nothing_against_it_keeps_the_move():
+    assert outcome(judged("a", B, 0.0), judged("b", B, 0.0)) == (B, 0.0)
+    assert outcome(judged("a", B, 0.0), judged("b", None, 0.0)) == (B, 0.0)
 
 
 def test_two_equally_sure_judges_who_differ_are_a_tie_below_every_majority():
@@ -53,7 +73,7 @@ def test_two_equally_sure_judges_who_differ_are_a_tie_below_every_majority():
 
 
 def test_a_tie_of_moves_goes_to_the_surest_then_to_the_first_named():
-    # branching 0.9 / 4 + 0.5 / 4 and deduction 0.7 / 2 x 2 votes: both 0.35
+    # branching 0.9 + 0.5 and deduction 0.7 + 0.7 weigh 1.4 each
     tied = [judged("a", D, 0.7), judged("b", X, 0.9), judged("c", X, 0.5), judged("d", D, 0.7)]
     assert combine(tied).annotation.move is X
     assert outcome(judged("a", D, 0.7), judged("b", X, 0.7)) == (D, 0.7)
@@ -61,9 +81,11 @@ def test_a_tie_of_moves_goes_to_the_surest_then_to_the_first_named():
 
 
 def test_votes_share_the_one_voice_of_their_annotator():
-    # a: two of three votes strategic: 2 x 0.9 / 3 / 2 = 0.3 against 0.9 / 3 / 2 + 0.8 / 2 = 0.55
+    # a: two of three votes are strategic: 2 x 0.9 / 3 = 0.6 against 0.9 / 3 + 0.8 = 1.1, from 1 1/3 voices:
+    # 1.1 / 1.7 x 1.1 / 1.3333 = 0.5338
     votes = [judged("a", D, 0.9, 0), judged("a", D, 0.9, 1), judged("a", None, 0.9, 2)]
-    assert outcome(*votes, judged("b", None, 0.8)) == (None, 0.55)
+    assert outcome(*votes, judged("b", None, 0.8)) == (None, 0.5338)
+    # 0.6 / 0.9 x 0.9
     assert outcome(*votes) == (D, 0.6)
 
 
@@ -105,7 +127,7 @@ def test_disagreements_come_by_the_uses_a_person_would_set_right():
     ]
     counts = {"all of one mind": 999, "other move but frequent": 500, "rare tie": 10, "frequent and doubtful": 100}
     rows = disagreements(combined, {gram: counted(gram, count) for gram, count in counts.items()})
-    # doubt 0.6 / 1.5 = 0.4 x 100 = 40; tie 0.5 x 10 = 5; the planning mask of the third does not depend on the move
+    # doubt 0.6 / 1.5 = 0.4, x 100 = 40; 0.5 x 10 = 5; the planning mask of the third does not depend on the move
     assert [(row["gram"], row["help"]) for row in rows] == [
         ("frequent and doubtful", 40.0),
         ("rare tie", 5.0),
@@ -115,7 +137,7 @@ def test_disagreements_come_by_the_uses_a_person_would_set_right():
         ("a", "deduction", "a says so"),
         ("b", None, "b says so"),
     ]
-    assert [row["tie"] for row in rows] == [False, True, False]
+    assert [row["tie"] for row in rows] == [True, True, False]
     assert rows[2]["move_doubt"] == 0.5
 
 
@@ -129,7 +151,7 @@ def test_agreement_is_measured_between_annotators_and_among_votes():
     assert figures["alpha"] == figures["alpha_strategic"] == 0.375
     # pairs 12, agreeing 6 + 2 = 8
     assert figures["percent"] == 66.6667
-    # b's second gram: none 0.45 against 0.3. So a and b agree on both grams with two categories: 1
+    # b's second gram: none 0.9 against 0.6, a tie below one half, hence `none`: a and b agree on both grams
     assert figures["kappa"] == {"a-b": 1.0}
     # votes of b: D D / none D. n = 4, D 3: unequal pairs 6, observed 2: 1 - 3 * 2 / 6 = 0
     assert figures["votes"] == {"b": 0.0}
