@@ -86,6 +86,8 @@ def work(space: Workspace) -> Work:
         annotations = [each.annotation for each in heard[0]]
     _write_lines(space.folder / FILE_NAME, (each.to_row() for each in annotations))
     summary = {**_summary(annotations, left_out=len(candidates) - len(chosen)), **_cost(voices)}
+    if (path := space.folder / CLUSTERS_NAME).exists():
+        summary["clusters"] = json.loads(path.read_text(encoding="utf-8"))["clusters"]
     if len(voices) > 1:
         summary["agreement"] = _write_judgements(space.folder, combined, chosen)
     if summary["unlabelled"]:

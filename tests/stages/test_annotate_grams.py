@@ -264,3 +264,50 @@ def test_no_file_of_the_home_holds_the_key(registry):
             annotate_grams.run(config, registry, SilentProgress())
     for path in registry.home.rglob("*"):
         assert not path.is_file() or b"AIza-secret" not in path.read_bytes(), path
+
+
+class Phases(SilentProgress):
+    """Remembers what was worked on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.labels: list[str] = []
+
+    def phase(self, label: str, total: int | None = None):
+        self.labels.append(label)
+        return super().phase(label, total)
+
+
+def clustered(registry, **settings) -> HicraConfig:
+    config = configured(registry, **settings)
+    cluster = {"embedder": "lsa", "keep_fraction": 1.0}
+    return HicraConfig.model_validate(
+        config.model_dump() | {"annotate": config.annotate.model_dump() | {"cluster": cluster}}
+    )
+
+
+def test_clusters_are_numbered_in_the_annotations_and_told_in_a_file(registry):
+    artifact = annotate_grams.run(clustered(registry, annotators=["lexicon", "cluster"]), registry, SilentProgress())
+    clusters = json.loads(artifact.file("clusters.json").read_text())
+    assert (clusters["grams"], clusters["documents"], clusters["solutions"]) == (30, 3, 12)
+    assert artifact.summary["clusters"] == clusters["clusters"]
+    assert {line["cluster"] for line in lines(artifact)} == set(range(clusters["clusters"]))
+    assert {(parent.kind, role) for parent, role in registry.inputs(artifact)} == {
+        ("candidates", "candidates"),
+        ("rollouts", "rollouts"),
+    }
+    assert "lexicon-cluster" in artifact.summary["agreement"]["kappa"]
+
+
+def test_a_resumed_run_does_not_cluster_again(registry):
+    with service_server() as server:
+        common = {"annotators": ["cluster", "gemini"], "base_url": server.base_url}
+        whole = annotate_grams.run(clustered(registry, **common, name="unbroken"), registry, SilentProgress())
+    with service_server([failing(403, "blocked")]) as server:
+        config = clustered(registry, annotators=["cluster", "gemini"], base_url=server.base_url, name="broken")
+        with pytest.raises(ServiceError, match="blocked"):
+            execute(annotate_grams.STAGE, config, registry, SilentProgress())
+        progress = Phases()
+        resumed = execute(annotate_grams.STAGE, config, registry, progress, resume=True).artifact
+    assert progress.labels == ["annotate"]
+    assert resumed.digest == whole.digest
