@@ -21,10 +21,11 @@ from .gram_sets import gram_set_name, load_gram_set, resolve_gram_set
 
 DEFAULT_ANNOTATIONS = "annotations:default"
 DEFAULT_GRAM_SET = "gram-set:default"
+OWN, NEWEST = "candidates", "newest_candidates"
 
 
 def curate_inputs(config: HicraConfig, registry: Registry) -> dict[str, Input]:
-    """By role: annotations, gram_set, import-000 …, decisions, and candidates where no annotations lead to them."""
+    """By role: annotations, gram_set, import-000 …, decisions; candidates where no annotations lead to them."""
     curate = config.curate
     inputs: dict[str, Input] = {}
     if curate.gram_set is not None or curate.placebo or curate.drop:
@@ -35,15 +36,22 @@ def curate_inputs(config: HicraConfig, registry: Registry) -> dict[str, Input]:
     path = decisions_path(config, set_name(config, inputs.get("gram_set")))
     if path is not None and (path.is_file() or not curate.interactive):
         inputs["decisions"] = file_input(path, "--decisions")
-    candidates = _candidates(config, registry, inputs)
-    if candidates is not None and (curate.candidates is not None or "annotations" not in inputs):
-        inputs["candidates"] = candidates
-    return inputs
+    return inputs | _candidates(config, registry, inputs)
 
 
 def candidates_of(space: Workspace) -> Artifact | None:
-    """The candidates of this run; None where there are none."""
-    return _candidates(space.config, space.registry, space.plan.inputs)
+    """The candidates of this run: named, behind the annotations or the gram-set, or just the newest; None without."""
+    for role in (OWN, NEWEST):
+        if role in space.plan.inputs:
+            return space.artifact(role)
+    if "annotations" not in space.plan.inputs:
+        return None
+    return input_of(space.registry, space.artifact("annotations"), "candidates")
+
+
+def has_own_candidates(space: Workspace) -> bool:
+    """Whether the candidates belong to what is curated, and are not just the newest there are."""
+    return NEWEST not in space.plan.inputs
 
 
 def considered_grams(
@@ -128,15 +136,19 @@ def _annotations(config: HicraConfig, registry: Registry) -> Artifact | None:
     return registry.resolve(curate.annotations or DEFAULT_ANNOTATIONS)
 
 
-def _candidates(config: HicraConfig, registry: Registry, inputs: Mapping[str, Input]) -> Artifact | None:
-    """Those that are named, else those that the annotations or the gram-set were made from, else the newest."""
+def _candidates(config: HicraConfig, registry: Registry, inputs: Mapping[str, Input]) -> dict[str, Input]:
+    """By role: those that are named, or that the gram-set was made from, else the newest; none beside annotations,
+    whose own candidates are known.
+    """
+    grams = inputs.get("gram_set")
     if config.curate.candidates is not None:
-        return registry.resolve(config.curate.candidates)
-    annotations, grams = inputs.get("annotations"), inputs.get("gram_set")
-    if isinstance(annotations, Artifact):
-        return input_of(registry, annotations, "candidates")
-    known = _ancestors(registry, grams) if isinstance(grams, Artifact) else []
-    return known[0] if known else registry.newest("candidates")
+        return {OWN: registry.resolve(config.curate.candidates)}
+    if "annotations" in inputs:
+        return {}
+    if isinstance(grams, Artifact) and (known := _ancestors(registry, grams)):
+        return {OWN: known[0]}
+    newest = registry.newest("candidates")
+    return {} if newest is None else {NEWEST: newest}
 
 
 def _ancestors(registry: Registry, grams: Artifact) -> list[Artifact]:
@@ -145,7 +157,7 @@ def _ancestors(registry: Registry, grams: Artifact) -> list[Artifact]:
     found: list[Artifact] = []
     while waiting:
         for parent, role in registry.inputs(waiting.pop(0)):
-            if role == "candidates":
+            if role == OWN:
                 found.append(parent)
             elif role in ("annotations", "gram_set") and parent.id not in seen:
                 seen.add(parent.id)

@@ -29,7 +29,7 @@ from hicra_cli.report.gram_review import (
 )
 
 from .base import Workspace
-from .curate_inputs import input_of
+from .curate_inputs import has_own_candidates, input_of
 from .policies import resolve_policy
 
 COVERAGE_NAME = "coverage.json"
@@ -48,7 +48,8 @@ class Measured:
 def measure(space: Workspace, candidates: Artifact | None, gram_set: GramSet) -> Measured | None:
     """Coverage of the rollouts the candidates come from, in one pass, written as `coverage.json`; None without any.
 
-    Warns outside the bounds of `curate.coverage`. Raises DataError where no word of them is inside a gram.
+    Warns outside the bounds of `curate.coverage`. Raises DataError where no word of them is inside a gram; rollouts
+    that have nothing to do with the set (see `has_own_candidates`) only call for a warning.
     """
     rows = _rollouts(space, candidates)
     if rows is None:
@@ -63,8 +64,8 @@ def measure(space: Workspace, candidates: Artifact | None, gram_set: GramSet) ->
     samples = sample_rollouts(gram_set, metered(), size=SAMPLES_SHOWN, seed=space.config.seed)
     measured = meter.measured()
     verdict, sentence = coverage_verdict(measured, space.config.curate.coverage)
-    if verdict == "none":
-        raise DataError(sentence, fix="Curate grams of these rollouts, or name others with --candidates")
+    if verdict == "none" and has_own_candidates(space):
+        raise DataError(sentence, fix="Curate grams of these rollouts, or name others: --set curate.candidates=NAME")
     if sentence:
         space.progress.warn(sentence)
     text = json.dumps({"verdict": verdict, **measured.to_json()}, indent=1, ensure_ascii=False, allow_nan=False)

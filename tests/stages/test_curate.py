@@ -80,9 +80,14 @@ def test_a_share_outside_the_bounds_is_warned_about(registry):
 def test_a_set_that_matches_nothing_is_refused_with_the_reason(registry, tmp_path):
     path = tmp_path / "mine.txt"
     path.write_text("wholly other words\n")
-    with pytest.raises(DataError, match="none of the 64 words in 4 rollouts lies inside a gram"):
-        curated(registry, imports=[path], annotations="none")
+    nothing = "none of the 64 words in 4 rollouts lies inside a gram"
+    with pytest.raises(DataError, match=nothing):
+        curated(registry, imports=[path], annotations="none", candidates="candidates:default")
     assert registry.list("gram-set") == []
+    # the newest candidates may have nothing to do with a list: a warning then
+    talk = SilentProgress()
+    curated(registry, imports=[path], annotations="none", progress=talk)
+    assert [each for each in talk.warnings if nothing in each]
 
 
 def test_a_persons_decisions_add_and_remove_grams_and_stand_in_the_history(registry, tmp_path):
