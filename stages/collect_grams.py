@@ -16,7 +16,7 @@ from typing import Any
 from hicra_cli.config.collect import CollectConfig
 from hicra_cli.config.root import HicraConfig
 from hicra_cli.core.errors import RunError
-from hicra_cli.core.progress import Progress
+from hicra_cli.core.progress import Advance, Progress
 from hicra_cli.core.records import FinishReason, Outcome
 from hicra_cli.core.registry import Artifact, Registry
 from hicra_cli.grams.candidate_file import write_candidates
@@ -89,10 +89,11 @@ STAGE = Stage("collect-grams", "candidates", "2", plan, work, resumable=True)
 
 
 def _rollouts(space: Workspace) -> Artifact:
-    """The rollouts artifact; what an earlier attempt has sampled of it is taken over."""
+    """The rollouts artifact; what an earlier attempt has sampled of it is taken over. Reading leaves nothing behind."""
     key = str(space.plan.settings["rollouts_key"])
     waiting = bool(space.registry.unfinished("rollouts", key))
-    return execute(rollouts.STAGE, space.config, space.registry, space.progress, resume=waiting).artifact
+    stage = replace(rollouts.STAGE, resumable=not space.config.collect.rollouts)
+    return execute(stage, space.config, space.registry, space.progress, resume=waiting).artifact
 
 
 @contextmanager
@@ -140,27 +141,16 @@ class _Corpus:
         """One pass for the names where they are dropped, one for the counts."""
         names = self._names() if self._collect.drop_names else frozenset()
         with self._progress.phase("count grams", self._rollouts) as advance:
-            return count_grams(
-                self._solutions(self.tally),
-                self._collect,
-                seed=self._seed,
-                scratch=scratch,
-                names=names,
-                on_solution=advance,
-            )
+            solutions = self._solutions(advance, self.tally)
+            return count_grams(solutions, self._collect, seed=self._seed, scratch=scratch, names=names)
 
     def with_contexts(self, candidates: tuple[Candidate, ...]) -> list[Candidate]:
         """The candidates with example surroundings from the successful solutions."""
         if not self._collect.contexts:
             return list(candidates)
+        grams = [each.gram for each in candidates]
         with self._progress.phase("find contexts", self._rollouts) as advance:
-            chosen = choose_contexts(
-                (each for each in self._solutions() if each.successful),
-                [each.gram for each in candidates],
-                limit=self._collect.contexts,
-                seed=self._seed,
-                on_solution=advance,
-            )
+            chosen = choose_contexts(self._solutions(advance), grams, limit=self._collect.contexts, seed=self._seed)
         return [replace(each, contexts=contexts) for each, contexts in zip(candidates, chosen, strict=True)]
 
     def _names(self) -> frozenset[str]:
@@ -171,8 +161,9 @@ class _Corpus:
                 advance()
         return finder.names()
 
-    def _solutions(self, tally: _Tally | None = None) -> Iterator[Solution]:
+    def _solutions(self, advance: Advance, tally: _Tally | None = None) -> Iterator[Solution]:
         for row in read_rollouts(self._path, with_tokens=False):
+            advance()
             counted = rollouts.is_success(row, self._collect)
             if tally is not None:
                 tally.add(row, counted=counted)

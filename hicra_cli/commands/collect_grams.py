@@ -19,22 +19,31 @@ KNOBS = (
     Knob("--ngram-min", "collect.ngram_min"),
     Knob("--ngram-max", "collect.ngram_max"),
     Knob("--min-df", "collect.min_document_frequency"),
+    Knob("--document", "collect.document"),
+    Knob("--drop-names", "collect.drop_names"),
+    Knob("--merge-phrases", "collect.merge_phrases"),
+    Knob("--rank-by", "collect.rank_by"),
+    Knob("--balance", "collect.balance"),
+    Knob("--max-candidates", "collect.max_candidates"),
+    Knob("--memory", "collect.memory"),
+    Knob("--workers", "collect.workers"),
     Knob("--name", "collect.name"),
     *COMPUTE_KNOBS,
 )
 
 
 def collect_grams(session: Session, dry_run: DryRun = False, force: Force = False, resume: Resume = False) -> Report:
-    """Sample or read solutions and count the n-grams of successful ones.
+    """Sample or read solutions, count the n-grams of successful ones and rank them.
 
-    Reads policies to sample (by default the built-in model), checkpoints of a training, or existing rollouts.
-    Writes candidates:NAME and, where it samples, rollouts:NAME.
+    Reads policies to sample (by default the built-in model), checkpoints of a training, or existing rollouts: files,
+    folders, data sets, artifacts. Writes candidates:NAME and, unless a rollouts artifact is read, rollouts:NAME.
 
     \b
     Examples:
       hicra collect-grams
       hicra collect-grams --training training:hicra --points 5
       hicra collect-grams --rollouts runs.jsonl.gz --field response=text --field gold=answer
+      hicra collect-grams --rollouts rollouts:default --rank-by growth
     """
     return run_stage(session, dry_run=dry_run, force=force, resume=resume)
 

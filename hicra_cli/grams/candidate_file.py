@@ -40,7 +40,9 @@ def read_candidates(path: Path) -> list[Candidate]:
     try:
         rows = pq.read_table(path, columns=_schema().names).to_pylist()
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"these are no candidates: {error}", where=str(path)) from error
+        raise DataError(
+            f"these are no candidates: {error}", where=str(path), fix="Collect them again with hicra collect-grams"
+        ) from error
     return [_candidate(row) for row in rows]
 
 

@@ -1,5 +1,6 @@
 """JSON lines from a user's file, plain, gzip or zstandard: every fault is named with file and line."""
 
+import codecs
 import gzip
 import io
 import json
@@ -32,6 +33,8 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 return
             if len(line) == LONGEST_LINE_BYTES:
                 raise DataError(f"the line is longer than {LONGEST_LINE_BYTES} bytes", where=where)
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)  # some editors write one
             if line.strip():
                 yield where, _object(line, where=where)
 

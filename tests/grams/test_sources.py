@@ -83,6 +83,12 @@ def test_lines_end_at_line_feeds_only(tmp_path):
     assert row.text == "a\u2028b\x85c"
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(ROW).encode())
+    assert [row.text for row in read_rows(path, RolloutFields())] == ["it is 2"]
+
+
 def test_half_a_surrogate_pair_is_replaced(tmp_path):
     (row,) = read(tmp_path, '{"problem": "p", "response": "a\\ud800b \\ud83d\\ude00", "correct": true}')
     assert row.text == "a\ufffdb 😀"

@@ -132,6 +132,7 @@ def test_a_malformed_line_is_named_and_nothing_is_published(registry, tmp_path):
         collected(registry, configured(registry, path))
     assert failure.value.where == f"{path}:13"
     assert registry.list() == []
+    assert registry.unfinished("rollouts") == []  # reading begins anew, so nothing is kept of it
 
 
 def test_a_missing_and_an_empty_file_are_data_errors(registry, tmp_path):
@@ -273,3 +274,29 @@ def test_a_folder_and_a_file_are_read_one_after_the_other(registry, tmp_path):
     # the third file meets the first problem again: its samples are numbered on
     assert [row.sample for row in kept] == [0, 1, 2, 0, 1, 2, 3, 4, 5, 0, 1, 2, 0, 1, 2]
     assert len(source.summary["external_inputs"]) == 3
+
+
+def test_an_artifact_and_a_file_together_become_new_rollouts(registry, tmp_path):
+    ((source, _),) = registry.inputs(
+        collected(registry, configured(registry, write(tmp_path / "r.jsonl", rows(2)), min_document_frequency=2))
+    )
+    more = write(tmp_path / "x.jsonl", rows(4)[6:])
+    config = HicraConfig.model_validate({"home": registry.home, "collect": {"rollouts": [source.ref, more]}})
+    ((merged, _),) = registry.inputs(collected(registry, config))
+    assert merged.summary["rollouts"] == 12
+    assert registry.inputs(merged) == [(source, "source-000")]
+
+
+def test_a_killed_counting_leaves_no_scratch_behind(registry, tmp_path, monkeypatch):
+    config = configured(registry, write(tmp_path / "r.jsonl", rows()))
+
+    def killed(*arguments, scratch, **options):
+        (scratch / "spilled").write_bytes(b"x")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(collect_grams, "count_grams", killed)
+        with pytest.raises(KeyboardInterrupt):
+            collected(registry, config)
+    assert not list(registry.home.glob("staging/*/files/scratch"))
+    assert collected(registry, config).summary["candidates"] == 1
