@@ -6,9 +6,10 @@ A judgement is what one annotator said when asked one time. The rule, gram by gr
 2. Strategic or not comes first. A side weighs what its voices are sure of: the sum of their confidence. The heavier
    side wins; the annotation's confidence is its share of all weight times the mean confidence of its voices. One judge
    alone keeps its own confidence, and a judge who hardly knows ("none", 0.1) hardly counts against one who does.
-3. Without a majority of voices it is a tie: when as many that are at least half sure stand against the winner as for
-   it, or both sides weigh the same. Then the gram counts as strategic, so that a person is asked, with a confidence of
-   at most TIE_CEILING, so that no threshold of one half accepts it.
+3. Without a majority of voices it is a tie: as many are against the winner as for it, or both sides weigh the same. A
+   move below one half says "rather not" and is a voice against; a `none` below one half is no voice at all. At a tie
+   the gram counts as strategic, so that a person is asked, with a confidence of at most TIE_CEILING, so that no
+   threshold of one half accepts it.
 4. The move is decided among those who call it strategic, by weight; at a tie by the surest of them, then by the order
    in which annotators were named.
 
@@ -81,10 +82,10 @@ def combine(judgements: Sequence[Judgement]) -> Combined:
         return Combined(_unlabelled(judgements), tuple(judgements), tie=False, doubt=0.0, move_doubt=0.0)
     votes = Counter(each.annotator for each in labelled)
     voices = [(each, 1 / votes[each.annotator]) for each in labelled]
-    strategic = _side([voice for voice in voices if voice[0].move is not None])
-    none = _side([voice for voice in voices if voice[0].move is None])
+    strategic = _side(voice for voice in voices if voice[0].move is not None)
+    none = _side(voice for voice in voices if voice[0].move is None)
     total = strategic.weight + none.weight
-    tie = _is_tie(strategic, none)
+    tie = _is_tie(voices, strategic, none)
     if tie or strategic.weight > none.weight or not none.voices:
         weights = _move_weights(voices)
         move, confidence = _winner(weights, labelled), strategic.confidence(total)
@@ -92,8 +93,8 @@ def combine(judgements: Sequence[Judgement]) -> Combined:
     else:
         move, confidence, move_doubt = None, none.confidence(total), 0.0
     confidence = round(min(confidence, TIE_CEILING) if tie else confidence, 4)
-    doubt = min(strategic.weight, none.weight) / total if total else 0.0
-    return Combined(_annotation(judgements, labelled, move, confidence), tuple(judgements), tie, doubt, move_doubt)
+    annotation = _annotation(judgements, labelled, move, confidence)
+    return Combined(annotation, tuple(judgements), tie, _doubt(voices), move_doubt)
 
 
 def disagreements(combined: Iterable[Combined], candidates: Mapping[str, Candidate]) -> list[dict[str, Any]]:
@@ -137,12 +138,15 @@ def agreement_figures(combined: Sequence[Combined]) -> dict[str, Any]:
     }
 
 
+Voice = tuple[Annotation, float]
+"""A labelled judgement and its part of its annotator's voice."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """Those who say strategic, or those who say not. voices, sure: how many, and at least half sure; weight: of all."""
+    """Those who name a move, or those who say none. voices: how many; weight: the sum of their confidence."""
 
     voices: float
-    sure: float
     weight: float
 
     def confidence(self, total: float) -> float:
@@ -150,23 +154,34 @@ class _Side:
         return self.weight / total * self.weight / self.voices if total else 0.0
 
 
-def _side(voices: Sequence[tuple[Annotation, float]]) -> _Side:
-    return _Side(
-        voices=math.fsum(voice for _, voice in voices),
-        sure=math.fsum(voice for each, voice in voices if each.confidence >= EVEN),
-        weight=math.fsum(each.confidence * voice for each, voice in voices),
+def _side(voices: Iterable[Voice]) -> _Side:
+    own = list(voices)
+    weight = math.fsum(each.confidence * voice for each, voice in own)
+    return _Side(math.fsum(voice for _, voice in own), weight)
+
+
+def _is_tie(voices: Sequence[Voice], strategic: _Side, none: _Side) -> bool:
+    """Whether no majority of voices stands behind the heavier side."""
+    if strategic.voices and none.voices and math.isclose(strategic.weight, none.weight):
+        return True
+    sure = math.fsum(voice for each, voice in voices if each.move is not None and each.confidence >= EVEN)
+    against = math.fsum(voice for each, voice in voices if (each.move is None) == (each.confidence >= EVEN))
+    winning, losing = (sure, against) if strategic.weight > none.weight else (against, sure)
+    return sure > 0 and (losing > winning or math.isclose(losing, winning))
+
+
+def _doubt(voices: Sequence[Voice]) -> float:
+    """The lighter verdict's share of the weight; a move below one half weighs against with what it lacks to 1."""
+    pro = math.fsum(each.confidence * voice for each, voice in voices if each.move is not None)
+    contra = math.fsum(
+        voice * (each.confidence if each.move is None else 1 - each.confidence)
+        for each, voice in voices
+        if each.move is None or each.confidence < EVEN
     )
+    return min(pro, contra) / (pro + contra) if pro + contra else 0.0
 
 
-def _is_tie(strategic: _Side, none: _Side) -> bool:
-    if not strategic.voices or not none.voices:
-        return False
-    heavier, lighter = (strategic, none) if strategic.weight >= none.weight else (none, strategic)
-    outvoted = lighter.sure > 0 and (lighter.sure > heavier.sure or math.isclose(lighter.sure, heavier.sure))
-    return outvoted or math.isclose(strategic.weight, none.weight)
-
-
-def _move_weights(voices: Iterable[tuple[Annotation, float]]) -> dict[Move, float]:
+def _move_weights(voices: Iterable[Voice]) -> dict[Move, float]:
     weights: dict[Move, float] = defaultdict(float)
     for each, voice in voices:
         if each.move is not None:

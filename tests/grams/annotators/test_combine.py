@@ -59,6 +59,16 @@ def test_without_a_majority_of_sure_voices_no_threshold_of_one_half_accepts():
     unsure = [judged(name, None, 0.4) for name in "bcd"]
     assert outcome(judged("a", B, 0.9), *unsure) == (B, 0.3857)
     assert combine([judged("a", B, 0.9), *unsure]).tie
+    # a move below one half says "rather not": 1.3 / 1.3 x 0.65, but one against one
+    found = combine([judged("a", B, 0.4), judged("b", B, 0.9)])
+    assert (found.annotation.move, found.annotation.confidence, found.tie) == (B, TIE_CEILING, True)
+    # against: 1 - 0.4; 0.6 of 0.4 + 0.9 + 0.6
+    assert found.doubt == pytest.approx(0.6 / 1.9)
+
+
+def test_who_all_say_rather_not_are_no_tie():
+    found = combine([judged("a", B, 0.4), judged("b", B, 0.3)])
+    assert (found.annotation.move, found.annotation.confidence, found.tie) == (B, 0.35, False)
 
 
 def test_nothing_sure_and_nothing_against_it_keeps_the_move():
