@@ -16,8 +16,28 @@ class ClusterConfig(Section):
     algorithm: Literal["agglomerative", "hdbscan", "kmeans"] = Field(
         "agglomerative", description="How grams are clustered; k-means is there for comparison with others."
     )
-    threshold: float = Field(0.8, gt=0, le=1, description="agglomerative: cosine that the members of a cluster share.")
+    threshold: float = Field(
+        0.7,
+        gt=0,
+        le=1,
+        description="agglomerative: mean cosine of the members from which two clusters become one; higher means more "
+        "and narrower clusters.",
+    )
+    min_cluster_size: int = Field(3, ge=2, description="hdbscan: fewer grams than this are no cluster.")
     num_clusters: int = Field(100, ge=2, description="kmeans: number of clusters.")
+    document: Literal["problem", "solution"] = Field(
+        "problem",
+        description="What Cluster DF counts: problems (many rollouts of one are one) or solutions (as in the paper).",
+    )
     keep_fraction: float = Field(
-        0.2, gt=0, le=1, description="Keep this share of the clusters, those that most problems use (the paper's 20 %)."
+        0.2,
+        gt=0,
+        le=1,
+        description="Keep this share of the clusters, those with the largest Cluster DF (the paper's 20 %); a tie at "
+        "the border is kept whole.",
+    )
+    refuse_fillers: bool = Field(
+        True,
+        description="Refuse kept clusters that are nearer to phrases of calculation and filler (`the number of`, `is "
+        "equal to the`) than to phrases of planning; false is the paper's recipe to the letter.",
     )
