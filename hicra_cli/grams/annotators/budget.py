@@ -67,6 +67,11 @@ class Budget:
             self._reserved.remove(worst_case)
             self._charged += cost
 
+    def exchange(self, charged: float, cost: float) -> None:
+        """Put what a request has really cost in the place of what was charged for it in advance."""
+        with self._lock:
+            self._charged += cost - charged
+
     def _exceeded(self, worst_case: float) -> ServiceError:
         return ServiceError(
             f"the next request may cost up to ${worst_case:.4f}, which with ${self._charged:.4f} spent would exceed "

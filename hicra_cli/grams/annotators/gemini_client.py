@@ -1,6 +1,7 @@
 """Gemini through google-genai: what the SDK raises or silently returns, told apart."""
 
 import warnings
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from .client import Outcome, Reply, Service, ServiceClient, Trouble, hint_of
@@ -48,6 +49,18 @@ class GeminiClient(ServiceClient):
         except errors.APIError as error:
             return self.refused(error)
         return self.usable(response)
+
+    async def called(self, work: Awaitable[Any]) -> Any:
+        """The result of another call of the SDK, or the Trouble or ServiceError it comes to."""
+        return await self._guarded(self._refusals_of(work))
+
+    async def _refusals_of(self, work: Awaitable[Any]) -> Any:
+        from google.genai import errors
+
+        try:
+            return await work
+        except errors.APIError as error:
+            return self.refused(error)
 
     def refused(self, error: Any) -> Outcome:
         """What an error status of the API means."""

@@ -33,17 +33,19 @@ class Answer:
 class Job:
     """A batch job that is not done. name: None where the run was killed while submitting it.
 
-    requests: the keys of the items of each request, by the request's id.
+    requests: by id, each request's number in the ledger, what it may cost at worst, and the keys of its items.
     """
 
     label: str
     name: str | None
-    requests: dict[str, list[str]]
-    worst_cost: float
+    requests: dict[str, tuple[int, float, list[str]]]
 
 
 class Ledger:
-    """An append-only file of answers. A context manager; `known` holds what was read and what was added."""
+    """An append-only file of answers; `known` holds what was read and what was added.
+
+    Made from a path it can be read only; as a context manager it cuts off a torn line and can be written.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,8 +56,7 @@ class Ledger:
         self._sent = 0
         whole_bytes = self._read()
         self.torn_bytes = (path.stat().st_size if path.exists() else 0) - whole_bytes
-        self._file = path.open("ab")
-        self._file.truncate(whole_bytes)
+        self._whole_bytes = whole_bytes
 
     def sent(self, by: str, worst_cost: float) -> int:
         """A request leaves; returns its number. Not forced to disk: only a power failure can lose the line."""
@@ -76,7 +77,7 @@ class Ledger:
 
     def job(self, by: str, job: Job) -> None:
         """A batch job is about to be submitted, or has got its name."""
-        self._append({"job": asdict(job), "by": by}, durable=True)
+        self._append({"job": job.label, "by": by, "name": job.name, "requests": job.requests}, durable=True)
 
     def job_done(self, by: str, label: str) -> None:
         """Nothing more is expected of a job."""
@@ -86,6 +87,10 @@ class Ledger:
         """Jobs that were submitted, or perhaps submitted, and not read to the end."""
         return list(self._jobs.get(by, {}).values())
 
+    def is_in_flight(self, by: str, number: int) -> bool:
+        """Whether nothing has been heard of a request."""
+        return number in self._in_flight.get(by, {})
+
     def spent(self, by: str) -> Spent:
         """What the asker's requests have cost; those in flight at their worst case."""
         in_flight = sum(self._in_flight.get(by, {}).values())
@@ -93,6 +98,8 @@ class Ledger:
         return replace(spent, lost_cost=spent.lost_cost + in_flight)
 
     def __enter__(self) -> "Ledger":
+        self._file = self.path.open("ab", buffering=0)
+        self._file.truncate(self._whole_bytes)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -100,10 +107,10 @@ class Ledger:
 
     def _append(self, row: dict[str, Any], *, durable: bool) -> None:
         # Lone surrogates cannot be written as UTF-8; escaped, they are plain ASCII.
-        line = json.dumps(row) + "\n"
+        left = memoryview(json.dumps(row).encode() + b"\n")
         try:
-            self._file.write(line.encode())
-            self._file.flush()
+            while left:
+                left = left[self._file.write(left) :]
             if durable:
                 os.fsync(self._file.fileno())
         except OSError as error:
@@ -124,7 +131,8 @@ class Ledger:
                 self._settle(by, row)
             self.known.update((answer["key"], _answer(answer)) for answer in row["answers"])
         elif "job" in row:
-            self._jobs.setdefault(by, {})[row["job"]["label"]] = Job(**row["job"])
+            requests = {name: (int(each[0]), float(each[1]), list(each[2])) for name, each in row["requests"].items()}
+            self._jobs.setdefault(by, {})[row["job"]] = Job(row["job"], row["name"], requests)
         else:
             self._jobs.get(by, {}).pop(row["done"], None)
 
@@ -150,7 +158,7 @@ class Ledger:
                     break
                 try:
                     self._take(json.loads(line))
-                except (ValueError, KeyError, TypeError) as error:
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
                     raise ArtifactError(
                         f"this line is none of a ledger of answers ({type(error).__name__})",
                         where=f"{self.path}:{number}",

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -23,7 +23,8 @@ from hicra_cli.grams.candidates import Candidate
 from .asking import Asking, Item, Terms
 from .base import Annotation
 from .budget import Budget, Spent
-from .client import Service, ServiceClient
+from .client import Service
+from .gemini_batch import BatchJobs
 from .gemini_client import DEFAULT_ADDRESS, GeminiClient
 from .ledger import Answer, Ledger
 from .openai_client import OpenAIClient
@@ -74,6 +75,8 @@ def estimate(name: str, config: AnnotateConfig, candidates: Sequence[Candidate],
     asked: Name = "gemini" if name == "gemini" else "openai"
     service = _service(asked, config, key=None, seed=0, vote=0)
     terms = _terms(service, config, account=name, seed=0)
+    if name == "gemini" and config.gemini.batch_api:
+        terms = _discounted(terms)
     questions = [terms.question(batch) for batch in _batches(service, config, candidates, seed=0, vote=0)]
     fixed = len(SYSTEM_PROMPT) + len(json.dumps(RESPONSE_SCHEMA))
     inputs = votes * sum(math.ceil((fixed + len(each.text)) / CHARACTERS_PER_TOKEN) for each in questions)
@@ -107,6 +110,8 @@ def build_service(
             f"the price of {service.model} at {service.shown_address} is not known, so --max-cost cannot be held",
             fix="Set annotate.service.input_price and annotate.service.output_price (0 for a server of your own)",
         )
+    earlier = Ledger(ledger).spent(terms.by)
+    budget.recall(f"{ledger}|{terms.by}", (earlier.cost or 0.0) + earlier.lost_cost)
     patience = Patience(budget_s=config.service.retry_budget_s, first_backoff_s=first_backoff_s, seed=seed)
     return ServiceAnnotator(
         service, terms, config, ledger=ledger, vote=vote, budget=budget, patience=patience, poll_s=poll_s
@@ -145,8 +150,6 @@ class ServiceAnnotator:
         with Ledger(self._ledger_path) as ledger, progress.phase("annotate", len(candidates)) as advance:
             if ledger.torn_bytes:
                 progress.warn(f"cut a torn line of {ledger.torn_bytes} bytes off the answers kept so far")
-            before = ledger.spent(self._terms.by)
-            self._budget.recall(f"{self._ledger_path}|{self._terms.by}", (before.cost or 0.0) + before.lost_cost)
             # Batches are cut before looking what is known: a resumed run sends the same ones as an unbroken run.
             waiting = [left for batch in batches if (left := [item for item in batch if item.key not in ledger.known])]
             advance(len(candidates) - sum(map(len, waiting)))
@@ -160,14 +163,15 @@ class ServiceAnnotator:
                 yield _annotation(self.name, candidate.gram, ledger.known[keys[candidate.gram]])
 
     async def _ask(self, waiting: list[list[Item]], ledger: Ledger, progress: Progress, advance: Any) -> None:
-        client: ServiceClient
-        async with _client(self._service) as client:
-            asking = Asking(self._terms, client, ledger, self._patience, self._budget, progress)
-            await asking.settle_all(waiting, advance)
-
-
-def _client(service: Service) -> ServiceClient:
-    return GeminiClient(service) if service.name == "gemini" else OpenAIClient(service)
+        client = GeminiClient(self._service) if self._service.name == "gemini" else OpenAIClient(self._service)
+        tools = (client, ledger, self._patience, self._budget, progress)
+        async with client:
+            if isinstance(client, GeminiClient) and self._config.gemini.batch_api:
+                terms = _discounted(self._terms)
+                jobs = BatchJobs(terms, client, *tools[1:], poll_s=self._poll_s)
+                waiting = await jobs.settle(waiting, advance)
+            if waiting:
+                await Asking(self._terms, *tools).settle_all(waiting, advance)
 
 
 def _require_package(name: Name) -> None:
@@ -222,9 +226,11 @@ def _service(name: Name, config: AnnotateConfig, *, key: ServiceKey | None, seed
 
 def _terms(service: Service, config: AnnotateConfig, *, account: str, seed: int) -> Terms:
     price = price_of(service.name, service.model, service.address, config.service)
-    if price and service.name == "gemini" and config.gemini.batch_api:
-        price = price.discounted(BATCH_DISCOUNT)
     return Terms(account, config.service, seed, price, service.max_output_tokens or LONGEST_ANSWER_TOKENS)
+
+
+def _discounted(terms: Terms) -> Terms:
+    return replace(terms, price=terms.price.discounted(BATCH_DISCOUNT)) if terms.price else terms
 
 
 def _batches(

@@ -1,3 +1,0 @@
-"""The prompt's version by its old place."""
-
-from .prompt import PROMPT_VERSION as PROMPT_VERSION
