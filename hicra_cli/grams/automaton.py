@@ -18,13 +18,12 @@ BREAK = 0
 class Automaton:
     """Finds sequences of words.
 
-    letters: word -> its letter, an integer of `dtype`; every other word is BREAK. shortest: words of the shortest.
+    letters: word -> its letter, an integer of `dtype`; every other word is BREAK.
     """
 
     def __init__(self, sequences: Sequence[tuple[str, ...]]) -> None:
         vocabulary = sorted({word for sequence in sequences for word in sequence})
         self.dtype = _narrowest(len(vocabulary))
-        self.shortest = min(map(len, sequences), default=1)
         numbers = _letters(len(vocabulary), self.dtype.itemsize)
         self.letters: dict[str, int] = dict(zip(vocabulary, numbers.tolist(), strict=True))
         patterns = [np.array([self.letters[word] for word in sequence], self.dtype).tobytes() for sequence in sequences]

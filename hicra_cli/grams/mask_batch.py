@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hicra_cli.grams.automaton import Automaton
+from hicra_cli.grams.automaton import BREAK
 from hicra_cli.grams.mask_marks import MarkReader
-from hicra_cli.grams.mask_runs import RunReader
+from hicra_cli.grams.mask_runs import RunReader, Symbols
 from hicra_cli.grams.mask_tokens import BLANK_FIRST, BLANK_LAST, token_classes, token_flags
 from hicra_cli.grams.mask_trie import GramTrie
 from hicra_cli.text.tokens import TokenBytes, decoded
@@ -60,15 +60,28 @@ class Batch:
         return np.concatenate([self.ends[:0], [0], self.ends[:-1] + 1])[: len(self.ends)]
 
 
-class BatchMatcher:
-    """Finds sequences of words in the ids of one tokenizer. automaton: that of the same sequences."""
+@dataclass(frozen=True, eq=False)
+class _Reading:
+    """A batch's ids with their flags, where its runs start, and the symbols of these."""
 
-    def __init__(self, sequences: Sequence[tuple[str, ...]], automaton: Automaton, tokens: TokenBytes) -> None:
-        self._trie = GramTrie(automaton, sequences)
+    ids: Ints
+    flags: NDArray[np.uint16]
+    starts: Ints
+    symbols: Symbols
+
+
+class BatchMatcher:
+    """Finds sequences of words in the ids of one tokenizer."""
+
+    def __init__(self, sequences: Sequence[tuple[str, ...]], tokens: TokenBytes) -> None:
+        vocabulary = sorted({word for sequence in sequences for word in sequence})
+        letters = {word: number for number, word in enumerate(vocabulary, start=BREAK + 1)}
+        self._trie = GramTrie(sequences, letters)
         self._tokens = tokens
         self._flags = token_flags(tokens)
-        self._classes = token_classes(tokens, automaton.letters)
-        self._runs = RunReader(tokens, automaton, num_classes=int(self._classes.max()) + 1, shortest=automaton.shortest)
+        self._classes = token_classes(tokens, letters)
+        num_classes, shortest = int(self._classes.max()) + 1, min(map(len, sequences), default=1)
+        self._runs = RunReader(tokens, letters, num_classes=num_classes, shortest=shortest)
         self._marks = MarkReader(tokens)
 
     def batches(self, rollouts: Iterable[TokenIds], truncated: Iterable[bool] | None) -> Iterator[Batch]:
@@ -92,23 +105,14 @@ class BatchMatcher:
 
     def hits(self, batch: Batch) -> Hits:
         """All occurrences, nested and overlapping ones too, in no particular order."""
-        flags = self._flags[batch.ids]
-        starts = _run_starts(flags)
-        symbols = self._runs.read(batch.ids, self._classes[batch.ids], starts)
-        first, ends, grams = self._trie.find(symbols.letters)
-        last = ends - 1
-        opened, closed = self._runs.places(symbols.rows[first]), self._runs.places(symbols.rows[last])
-        hits = Hits(
-            grams=grams,
-            first_tokens=starts[symbols.runs[first]] + opened[:, 0],
-            first_bytes=opened[:, 1],
-            last_tokens=starts[symbols.runs[last]] + closed[:, 2],
-            last_bytes=closed[:, 3],
-        )
-        kept = ~self._marks.inside(hits.first_tokens, hits.first_bytes, batch.ids, flags)
-        if batch.truncated.any():
-            kept &= self._complete(hits, batch)
-        return hits if kept.all() else hits[kept]
+        reading = self._read(batch)
+        return self._placed(reading, *self._trie.find(reading.symbols.letters))
+
+    def unions(self, batch: Batch) -> Hits:
+        """Where any occurrence is, without overlaps, from left to right; their grams are left open (-1)."""
+        reading = self._read(batch)
+        first, ends = self._trie.unions(reading.symbols.letters)
+        return self._placed(reading, first, ends, np.full(len(first), -1))
 
     def _batch(self, rollouts: list[NDArray[Any]], truncated: list[bool]) -> Batch:
         after = np.array([len(self._tokens)])
@@ -116,18 +120,44 @@ class BatchMatcher:
         lengths = np.fromiter(map(len, rollouts), dtype=np.int64, count=len(rollouts))
         return Batch(ids, ends=np.cumsum(lengths + 1) - 1, truncated=np.array(truncated, dtype=bool))
 
-    def _complete(self, hits: Hits, batch: Batch) -> NDArray[np.bool_]:
-        """(M,): occurrences whose last word cannot go on where the rollout was truncated."""
-        limits = np.full(len(batch.ends), np.iinfo(np.int64).max)
-        starts = batch.starts
-        for rollout in np.flatnonzero(batch.truncated).tolist():
+    def _read(self, batch: Batch) -> _Reading:
+        flags = self._flags[batch.ids]
+        starts = _run_starts(flags)
+        reading = _Reading(batch.ids, flags, starts, self._runs.read(batch.ids, self._classes[batch.ids], starts))
+        if batch.truncated.any():
+            self._break_cut_words(reading, batch)
+        return reading
+
+    def _placed(self, reading: _Reading, first: Ints, ends: Ints, grams: Ints) -> Hits:
+        """From symbols [first, ends) to tokens and bytes; what stands in maths and code is dropped."""
+        symbols, last = reading.symbols, ends - 1
+        opened, closed = self._runs.places(symbols.rows[first]), self._runs.places(symbols.rows[last])
+        hits = Hits(
+            grams=grams,
+            first_tokens=reading.starts[symbols.runs[first]] + opened[:, 0],
+            first_bytes=opened[:, 1],
+            last_tokens=reading.starts[symbols.runs[last]] + closed[:, 2],
+            last_bytes=closed[:, 3],
+        )
+        inside = self._marks.inside(hits.first_tokens, hits.first_bytes, reading.ids, reading.flags)
+        return hits[~inside] if inside.any() else hits
+
+    def _break_cut_words(self, reading: _Reading, batch: Batch) -> None:
+        """Turn into a break each word that could still go on where its rollout was truncated: no gram has it."""
+        symbols, starts = reading.symbols, batch.starts
+        cut = np.flatnonzero(batch.truncated)
+        lasts = np.searchsorted(symbols.runs, np.searchsorted(reading.starts, batch.ends[cut])) - 1
+        for rollout, last in zip(cut.tolist(), lasts.tolist(), strict=True):
             start, end = int(starts[rollout]), int(batch.ends[rollout])
             tail = start + self._tail(batch.ids[start:end])
-            if tail < end:
-                token, byte = self._last_complete(batch.ids[tail:end])
-                limits[rollout] = (tail + token) << 32 | byte
-        last = hits.last_tokens << 32 | (hits.last_bytes - 1)
-        return last < limits[np.searchsorted(batch.ends, hits.last_tokens)]
+            while last > 0 and symbols.letters[last] == BREAK:  # what may go on as an apostrophe is one for now
+                last -= 1
+            if tail < end and last > 0:
+                _, _, token, up_to = self._runs.places(symbols.rows[last : last + 1])[0].tolist()
+                complete_token, complete = self._last_complete(batch.ids[tail:end])
+                place = (int(reading.starts[symbols.runs[last]]) + token, up_to - 1)
+                if place >= (tail + complete_token, complete):
+                    symbols.letters[last] = BREAK
 
     def _tail(self, ids: Ints) -> int:
         """The last token of whole characters with one that ends a word, or the last part's first token."""
@@ -157,7 +187,7 @@ _BATCH_TOKENS = 1 << 18
 
 def _run_starts(flags: NDArray[np.uint16]) -> Ints:
     """Tokens that nothing before them bears on."""
-    begins = flags & BLANK_FIRST
-    begins[1:] |= flags[:-1] & BLANK_LAST
-    begins[:1] = 1
+    begins = (flags & BLANK_FIRST) != 0
+    begins[1:] |= (flags[:-1] & BLANK_LAST) != 0
+    begins[:1] = True
     return np.flatnonzero(begins)

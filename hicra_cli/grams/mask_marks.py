@@ -3,11 +3,12 @@
 Maths and code are runs of characters between delimiters, and every delimiter breaks a gram. So occurrences can be found
 as if there were neither, and an occurrence is none if its first character lies inside (`text.words.left_out`).
 
-Where that is, only few tokens can say: those with a delimiter, a line end or blanks, their neighbours, and the parts of
-split characters. Each stretch of other tokens is shortened to one letter. A part of a response with `\\begin{` or
-`\\end{` is read whole, because the names of environments may be long. `mask_maths` reads what is left.
+Where that is, only few tokens can say: those with a delimiter and their neighbours, line ends, blanks, parts of split
+characters and the names of environments. Each stretch of other tokens is shortened to one letter. `mask_maths` reads
+what is left.
 """
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,11 +79,13 @@ class MarkReader:
         wanted = _parts_with(asked, breaks) & _parts_with(delimiters, breaks)
         rare = _parts_with(environments, breaks) & wanted
         if not wanted.all():
-            marked = marked[wanted[_part_of(marked, breaks)]]
+            marked, delimiters, environments = (
+                tokens[wanted[_part_of(tokens, breaks)]] for tokens in (marked, delimiters, environments)
+            )
         kept = np.zeros(len(flags), dtype=bool)
-        kept[marked] = kept[marked - 1] = kept[marked + 1] = True
-        for part in np.flatnonzero(rare).tolist():
-            kept[breaks[part - 1] + 1 if part else 0 : breaks[part]] = True
+        kept[marked] = kept[delimiters - 1] = kept[delimiters + 1] = True
+        for token in environments.tolist():
+            kept[token : self._end_of_name(token, ids)] = True
         kept[breaks] = False
 
         tokens = np.flatnonzero(kept)
@@ -99,7 +102,16 @@ class MarkReader:
             rare=rare[parts[ends_part]],
         )
 
+    def _end_of_name(self, token: int, ids: Ints) -> int:
+        """Behind the token where the environment's name must have ended that begins in this one."""
+        data = self._pieces[ids[token]].rpartition(b"\\")[2]
+        while not _NAME_ENDS.search(data) and token + 1 < len(ids):
+            token += 1
+            data = self._pieces[ids[token]]
+        return token + 1
 
+
+_NAME_ENDS = re.compile(rb"[}\n`$\\]")
 _FILLER = b"x"
 """Stands for tokens that bear on nothing: neither blank nor digit nor part of a delimiter."""
 

@@ -108,9 +108,13 @@ def _singles(data: bytes, read: NDArray[np.uint8], dollars: Ints) -> _Marks:
 def _blank_lines(data: bytes, read: NDArray[np.uint8], line_ends: Ints) -> Ints:
     """Line ends after which only blanks follow up to the next one."""
     firsts, seconds = line_ends[:-1], line_ends[1:]
-    following = read[firsts + 1]
-    blank = following == _LINE_END
-    for index in np.flatnonzero(~blank & (_SPACE[following] | (following > 0x7F))).tolist():
+    blank = np.zeros(len(firsts), dtype=bool)
+    unsure = np.arange(len(firsts))
+    for step in range(1, _LONGEST_INDENT):
+        following = read[firsts[unsure] + step]
+        blank[unsure[following == _LINE_END]] = True
+        unsure = unsure[_MAYBE_SPACE[following]]
+    for index in unsure.tolist():
         blank[index] = data[firsts[index] + 1 : seconds[index]].decode("utf-8", "replace").isspace()
     found: Ints = firsts[blank]
     return found
@@ -143,6 +147,9 @@ def _ascii_table(characters: str) -> Bools:
 _ASCII = [chr(code) for code in range(128)]
 _SPACE = _ascii_table("".join(filter(str.isspace, _ASCII)))
 _ALNUM = _ascii_table("".join(filter(str.isalnum, _ASCII)))
+_MAYBE_SPACE = _SPACE | (np.arange(256) > 0x7F)
+_MAYBE_SPACE[_LINE_END] = False
+_LONGEST_INDENT = 9
 _DIGIT = _ascii_table("".join(filter(str.isdigit, _ASCII)))
 
 

@@ -6,14 +6,14 @@ of a batch at once; only a new run is spelled out and read by `text.words`.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hicra_cli.grams.automaton import BREAK, Automaton
+from hicra_cli.grams.automaton import BREAK
 from hicra_cli.grams.mask_store import GrowingArray, NumberTable
 from hicra_cli.text.tokens import TokenBytes, decoded
 from hicra_cli.text.words import chunk_words
@@ -27,7 +27,7 @@ SymbolRow = tuple[int, int, int, int, int]
 class Symbols:
     """(S,) symbols of runs, in order. runs: the run of each symbol; rows: where `RunReader.places` describes it."""
 
-    letters: NDArray[np.unsignedinteger]
+    letters: Ints
     runs: Ints
     rows: Ints
 
@@ -35,10 +35,9 @@ class Symbols:
 class RunReader:
     """Remembers how runs are read. Emptied when it has grown too large: the runs of all texts have no end."""
 
-    def __init__(self, tokens: TokenBytes, automaton: Automaton, *, num_classes: int, shortest: int) -> None:
+    def __init__(self, tokens: TokenBytes, letters: Mapping[str, int], *, num_classes: int, shortest: int) -> None:
         self._tokens = tokens
-        self._letters = automaton.letters
-        self._dtype = automaton.dtype
+        self._letters = letters
         self._shortest = shortest
         self._num_classes = num_classes
         self._class_bits = num_classes.bit_length()
@@ -176,7 +175,7 @@ class RunReader:
         self._entries.extend([0] + [-1] * (self._num_classes - 1))
         self._long: dict[bytes, int] = {}
         self._firsts, self._counts = GrowingArray(np.int64), GrowingArray(np.int64)
-        self._symbol_letters = GrowingArray(self._dtype)
+        self._symbol_letters = GrowingArray(np.int64)
         self._places = GrowingArray(np.int64, row=(4,))
         self._size = 0
         self._add([(BREAK, 0, 0, 0, 0)])

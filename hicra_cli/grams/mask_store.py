@@ -51,9 +51,10 @@ class NumberTable:
     def get_all(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """(N,): the number of each key, -1 where it has none."""
         slots = self._slots(keys)
-        there = self._keys[slots]
-        numbers = np.where(there == keys, self._values[slots], -1)
-        searching = np.flatnonzero((there != keys) & (there >= 0))
+        there, numbers = self._keys[slots], self._values[slots]
+        others = np.flatnonzero(there != keys)
+        numbers[others] = -1
+        searching = others[there[others] >= 0]
         while len(searching):
             slots[searching] = (slots[searching] + 1) & (len(self._keys) - 1)
             there, wanted = self._keys[slots[searching]], keys[searching]

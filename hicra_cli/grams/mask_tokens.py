@@ -22,7 +22,7 @@ BLANK_LAST = 2
 BREAKS = 4
 """Special or unknown: no bytes, breaks a gram and ends maths and code."""
 MARKED = 8
-"""Needed to find maths and code: a delimiter, a line end, blanks only, or part of a character."""
+"""Needed to find maths and code: a delimiter, a line end, blanks only, part of a character, or no bytes."""
 BACKSLASH_LAST = 16
 """The token ends with a backslash that takes the next token's first character with it."""
 HARMLESS_FIRST = 32
@@ -32,7 +32,7 @@ r"""The token may begin `\begin{` or `\end{`."""
 ENVIRONMENT_FIRST = 128
 """The token may do so after a backslash at the end of the one before it."""
 DELIMITER = 256
-"""MARKED, and not only for a line end, blanks or part of a character."""
+"""MARKED, and its neighbours are needed too."""
 
 
 def token_flags(tokens: TokenBytes) -> NDArray[np.uint16]:
@@ -72,7 +72,7 @@ def _harmless_first(byte: int) -> bool:
 
 def _flags(data: bytes) -> int:
     if not data:
-        return MARKED  # what stands before and after it are neighbours
+        return MARKED | DELIMITER  # what stands before and after it are neighbours
     flags = BLANK_FIRST if data[0] in _BLANKS else 0
     if _may_begin_environment(data):
         flags |= ENVIRONMENT_FIRST

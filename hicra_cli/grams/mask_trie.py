@@ -2,62 +2,120 @@
 
 The library that `automaton` uses makes an object of each match, which in a batch of rollouts takes longer than all
 the rest; tests hold both to the same matches, tests/benchmarks/bench_matcher.py measures them.
+
+The trie is a double array (Aoe 1989): a node is a cell, and the child of node s by letter c is the cell base[s] + c if
+check of that cell is s. Two look-ups in small arrays make a step, whatever the number of grams.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-
-from hicra_cli.grams.automaton import Automaton
-from hicra_cli.grams.mask_store import NumberTable
 
 Ints = NDArray[np.int64]
 
 
 class GramTrie:
-    """Finds the sequences of an automaton in its letters."""
+    """Finds sequences of words. letters: the letter of each word, from 1 on; 0 is a break."""
 
-    def __init__(self, automaton: Automaton, sequences: Sequence[tuple[str, ...]]) -> None:
-        self._letter_bits = 8 * automaton.dtype.itemsize
-        self._children = NumberTable()
-        sequence_of = [-1]
-        for index, sequence in enumerate(sequences):
+    def __init__(self, sequences: Sequence[tuple[str, ...]], letters: Mapping[str, int]) -> None:
+        children: list[dict[int, int]] = [{}]
+        last_nodes = []
+        for sequence in sequences:
             node = 0
             for word in sequence:
-                key = node << self._letter_bits | automaton.letters[word]
-                child = self._children.get(key)
-                if child < 0:
-                    child = len(sequence_of)
-                    self._children.add(key, child)
-                    sequence_of.append(-1)
-                node = child
-            sequence_of[node] = index
-        self._sequence_of = np.array(sequence_of)
-        self._roots = np.full(1 + max(automaton.letters.values(), default=0), -1, dtype=np.int64)
-        for letter in automaton.letters.values():
-            self._roots[letter] = self._children.get(letter)
+                following = children[node].setdefault(letters[word], len(children))
+                if following == len(children):
+                    children.append({})
+                node = following
+            last_nodes.append(node)
+        self._base, self._check, cells = _double_array(children, num_letters=len(letters))
+        self._sequence_of = np.full(len(self._check), -1)
+        self._sequence_of[cells[last_nodes]] = np.arange(len(sequences))
 
-    def find(self, letters: NDArray[np.unsignedinteger]) -> tuple[Ints, Ints, Ints]:
+    def find(self, letters: Ints) -> tuple[Ints, Ints, Ints]:
         """First letters, ends and indices of all (M,) matches, in no particular order."""
-        row = np.append(letters, np.zeros(1, dtype=letters.dtype)).astype(np.int64)  # a break ends it
-        nodes = self._roots[row]
-        starts = np.flatnonzero(nodes >= 0)
-        nodes = nodes[starts]
-        found: list[tuple[Ints, Ints, Ints]] = []
-        depth = 1
+        none = np.zeros(0, dtype=np.int64)
+        found = [(none, none, none), *self._by_length(letters)]
+        starts, ends, sequences = zip(*found, strict=True)
+        return np.concatenate(starts), np.concatenate(ends), np.concatenate(sequences)
+
+    def unions(self, letters: Ints) -> tuple[Ints, Ints]:
+        """First letters and ends of what any matches cover, from left to right; matches that share a letter are one."""
+        longest = np.zeros(len(letters), dtype=np.int64)  # the end of the longest match that starts there
+        for starts, ends, _ in self._by_length(letters):
+            longest[starts] = ends
+        starts = np.flatnonzero(longest)
+        reached = np.maximum.accumulate(longest[starts])
+        opens = np.append(True, starts[1:] >= reached[:-1])[: len(starts)]
+        closes = np.append(opens[1:], True)[: len(starts)]
+        return starts[opens], reached[closes]
+
+    def _by_length(self, letters: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
+        starts = np.flatnonzero(letters)
+        nodes = np.zeros(len(starts), dtype=np.int64)
+        row = np.append(letters, 0)  # a break ends it
+        length = 0
         while len(starts):
+            cells = self._base[nodes] + row[starts + length]
+            alive = np.flatnonzero(self._check[cells] == nodes)
+            starts, nodes = starts[alive], cells[alive]
+            length += 1
             sequences = self._sequence_of[nodes]
             ended = np.flatnonzero(sequences >= 0)
-            found.append((starts[ended], starts[ended] + depth, sequences[ended]))
-            nodes = self._children.get_all(nodes << self._letter_bits | row[starts + depth])
-            alive = np.flatnonzero(nodes >= 0)
-            starts, nodes = starts[alive], nodes[alive]
-            depth += 1
-        return _joined(found)
+            yield starts[ended], starts[ended] + length, sequences[ended]
 
 
-def _joined(parts: list[tuple[Ints, Ints, Ints]]) -> tuple[Ints, Ints, Ints]:
-    none = np.zeros(0, dtype=np.int64)
-    first, ends, indices = zip(*parts, strict=True) if parts else ((none,), (none,), (none,))
-    return np.concatenate(first), np.concatenate(ends), np.concatenate(indices)
+def _double_array(children: list[dict[int, int]], *, num_letters: int) -> tuple[Ints, NDArray[np.int32], Ints]:
+    """base and check by cell, and the cell of each node; node 0, the root, is cell 0."""
+    cells = [0] * len(children)
+    bases: dict[int, int] = {}
+    parents: dict[int, int] = {}
+    used = bytearray(b"\1")
+    lowest = 1
+    queue = deque([0])
+    while queue:  # breadth first: a node has its cell before its children are placed
+        node = queue.popleft()
+        letters = sorted(children[node])
+        if not letters:
+            continue
+        lowest = _next_free(used, lowest)
+        base = _room_for(letters, used, lowest)
+        bases[cells[node]] = base
+        for letter in letters:
+            child = children[node][letter]
+            cells[child] = base + letter
+            parents[base + letter] = cells[node]
+            used[base + letter] = 1
+            queue.append(child)
+    size = len(used) + num_letters + 1  # a step into nothing stays inside
+    base_of, check = np.zeros(size, dtype=np.int64), np.full(size, -1, dtype=np.int32)
+    base_of[list(bases)] = list(bases.values())
+    check[list(parents)] = list(parents.values())
+    return base_of, check, np.array(cells)
+
+
+_TRIES = 32
+
+
+def _room_for(letters: list[int], used: bytearray, lowest: int) -> int:
+    """A base whose cells for all the letters are free, which from here on exist."""
+    first, *others = letters
+    cell = max(lowest, first)
+    for _ in range(_TRIES):
+        cell = _next_free(used, cell)
+        base = cell - first
+        if all(base + letter >= len(used) or not used[base + letter] for letter in others):
+            break
+        cell += 1
+    else:
+        base = len(used)
+    missing = base + letters[-1] + 1 - len(used)
+    used.extend(bytes(max(missing, 0)))
+    return base
+
+
+def _next_free(used: bytearray, cell: int) -> int:
+    found = used.find(0, cell)
+    return max(cell, len(used)) if found < 0 else found

@@ -71,7 +71,7 @@ class PlanningMatcher:
         self._num_words = np.array([len(gram.words) for gram in gram_set.grams])
         moves = [-1 if gram.move is None else MOVES.index(gram.move) for gram in gram_set.grams]
         self._moves = np.array([*moves, -1], dtype=np.int8)  # the last one is that of no gram
-        self._batches = BatchMatcher([gram.words for gram in gram_set.grams], self._text.automaton, self._tokens)
+        self._batches = BatchMatcher([gram.words for gram in gram_set.grams], self._tokens)
         self._in_turn = threading.Lock()
 
     def planning_mask(self, token_ids: TokenIds, *, truncated: bool = False) -> NDArray[np.bool_]:
@@ -143,7 +143,7 @@ class PlanningMatcher:
 
     def _mask(self, batch: Batch) -> NDArray[np.bool_]:
         planning_mask = np.zeros(len(batch.ids), dtype=bool)
-        tokens, _ = _covered(self._batches.hits(batch))
+        tokens, _ = _covered(self._batches.unions(batch))
         planning_mask[tokens] = True
         planning_mask[tokens[self._empty[batch.ids[tokens]]]] = False
         return planning_mask
