@@ -141,12 +141,15 @@ class Keyboard:
         return bool(data)
 
     def _listen(self) -> None:
-        """Keys at once and unseen; no Ctrl-S that seems to freeze; signals as they were."""
+        """Keys at once and unseen; no Ctrl-S that seems to freeze; signals as they were.
+
+        What was typed before is dropped: it cannot have been meant for a question that was not on the screen.
+        """
         mode = termios.tcgetattr(self._descriptor)
         mode[0] &= ~termios.IXON
         mode[3] &= ~(termios.ICANON | termios.ECHO)
         mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-        termios.tcsetattr(self._descriptor, termios.TCSADRAIN, mode)
+        termios.tcsetattr(self._descriptor, termios.TCSAFLUSH, mode)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._on_stop()

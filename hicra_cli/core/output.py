@@ -45,6 +45,17 @@ class Table:
     title: str = ""
 
 
+class Styled(str):
+    """A result with styles: a terminal shows `pieces` of (text, style), everything else the string itself."""
+
+    pieces: Sequence[tuple[str, str]]
+
+    def __new__(cls, plain: str, pieces: Sequence[tuple[str, str]]) -> "Styled":
+        made = super().__new__(cls, plain)
+        made.pieces = pieces
+        return made
+
+
 View = str | Table
 
 
@@ -135,10 +146,24 @@ class Output:
 
     def show(self, views: Sequence[View]) -> None:
         """The result of a command for people: text and tables on stdout."""
-        blocks = [clean(view) if isinstance(view, str) else "\n".join(table_lines(view)) for view in views]
+        blocks = [self._block(view) for view in views]
         if blocks:
             self.results.write("\n".join(blocks) + "\n")
             self.results.flush()
+
+    def _block(self, view: View) -> str:
+        if isinstance(view, Styled) and self.results.isatty():
+            return self._styled(view)
+        return clean(view) if isinstance(view, str) else "\n".join(table_lines(view))
+
+    def _styled(self, view: Styled) -> str:
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(file=self.results, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        with console.capture() as capture:
+            console.print(Text.assemble(*((clean(text), style) for text, style in view.pieces)), end="")
+        return capture.get()
 
     def abandon_results(self) -> None:
         """The reader of stdout went away: drop what is still buffered, silently."""

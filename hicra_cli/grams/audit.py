@@ -93,7 +93,7 @@ class AuditResult:
         for name, estimate in named.items():
             if math.isfinite(estimate.value):
                 figures |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-            figures[f"{name}_judged"] = estimate.judged
+        figures |= {"precision_judged": self.strategic.judged, "random_judged": self.random.judged}
         return {**figures, "assumption": self.assumption}
 
 

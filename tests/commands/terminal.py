@@ -56,12 +56,12 @@ class Terminal:
                 break
         raise AssertionError(f"no {wanted} on the screen:\n{self.text}\n---\n{self.written[-2000:]!r}")
 
-    def wait_for_written(self, wanted):
-        """Read until `wanted` was written anywhere."""
+    def wait_for_written(self, wanted, times=1):
+        """Read until `wanted` was written that many times."""
         deadline = time.monotonic() + DEADLINE_S
-        while wanted not in self.written and time.monotonic() < deadline:
+        while self.written.count(wanted) < times and time.monotonic() < deadline:
             self._read(0.5)
-        assert wanted in self.written
+        assert self.written.count(wanted) >= times
 
     def mode(self):
         """(line mode, echo) of the terminal."""

@@ -123,6 +123,16 @@ def test_pasted_text_presses_no_keys(tmp_path):
     assert journal.read_text() == ""
 
 
+def test_what_was_typed_before_the_first_question_answers_nothing(tmp_path):
+    journal = tmp_path / "a.jsonl"
+    with interview(journal) as terminal:
+        terminal.type("aaa")
+        terminal.wait_for("let me check")
+        terminal.type("r")
+        terminal.wait_for("1/5 decided", "1 rejected")
+    assert len(answers(journal)) == 1
+
+
 def test_unknown_keys_and_broken_sequences_decide_nothing(tmp_path):
     journal = tmp_path / "a.jsonl"
     with interview(journal) as terminal:
@@ -165,6 +175,7 @@ def test_ctrl_z_gives_the_terminal_back_and_goes_on_afterwards(tmp_path):
         terminal.kill(signal.SIGSTOP)
         terminal.wait_until_stopped()
         terminal.kill(signal.SIGCONT)
+        terminal.wait_for_written("\x1b[?1049h", times=3)
         terminal.type("r")
         terminal.wait_for("2/5 decided", "on the other hand")
         assert terminal.mode() == (False, False)
