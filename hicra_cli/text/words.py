@@ -199,10 +199,9 @@ def _normalised_word(word: str) -> str | None:
 
 _PROSE = "itemize|enumerate|description|center|quote|quotation|document|abstract|proof|theorem|lemma|solution"
 _CODE = re.compile(r"(?P<fence>`{3,})(?P<language>\w*)|`+|[\n\r]")
-_MATHS = re.compile(
-    rf"\\begin\{{(?!(?:{_PROSE})\*?\}})|\\end\{{(?!(?:{_PROSE})\*?\}})[^{{}}\n`$\\]*\}}?|\\.|\$\$?|\n[^\S\n]*\n",
-    re.DOTALL,
-)
+_ENVIRONMENT = rf"\\begin\{{(?!(?:{_PROSE})\*?\}})|\\end\{{(?!(?:{_PROSE})\*?\}})[^{{}}\n`$\\]*\}}?"
+_MATHS = re.compile(_ENVIRONMENT + r"|\\[()\[\]\\$\n]|\$\$?|\n[^\S\n]*\n")
+_MATHS_WITHOUT_DOLLARS = re.compile(_ENVIRONMENT + r"|\\[()\[\]\\]")  # a paragraph ends nothing there
 
 
 def _code_spans(text: str) -> list[tuple[int, int]]:
@@ -248,13 +247,13 @@ def _maths_spans(text: str, code: list[tuple[int, int]]) -> list[tuple[int, int]
             spans.append((opened.pop(_CLOSERS[delimiter]), mark.end()))
         elif delimiter in _OPENERS:
             opened[delimiter] = mark.start()
+        elif delimiter[0] == "\n":
+            opened.pop("$", None)
+            opened.pop("$$", None)
         elif delimiter.startswith("\\begin"):
             environments.append(mark.start())
         elif delimiter.startswith("\\end") and environments:
             spans.append((environments.pop(), mark.end()))
-        elif delimiter.startswith("\n"):
-            opened.pop("$", None)
-            opened.pop("$$", None)
     return spans
 
 
@@ -263,9 +262,10 @@ _CLOSERS = {"\\)": "\\(", "\\]": "\\[", "$$": "$$"}
 
 
 def _outside(text: str, code: list[tuple[int, int]]) -> Iterator[re.Match[str]]:
+    marks = _MATHS if "$" in text else _MATHS_WITHOUT_DOLLARS
     position = 0
     for start, end in [*code, (len(text), len(text))]:
-        yield from _MATHS.finditer(text, position, start)
+        yield from marks.finditer(text, position, start)
         position = end
 
 
