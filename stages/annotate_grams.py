@@ -25,7 +25,8 @@ from hicra_cli.grams.candidate_file import FILE_NAME as CANDIDATES_NAME
 from hicra_cli.grams.candidate_file import read_candidates
 from hicra_cli.grams.candidates import Candidate
 
-from .base import Input, Plan, Stage, Work, Workspace, execute
+from .base import External, Input, Plan, Stage, Work, Workspace, execute
+from .policies import folder_digest
 from .solutions import rollouts_of, solutions_of
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ def plan(config: HicraConfig, registry: Registry) -> Plan:
         settings["seed"] = config.seed
     if "cluster" in annotate.annotators:
         inputs["rollouts"] = rollouts_of(registry, candidates)
-        settings["cluster"] = annotate.cluster.model_dump(mode="json")
+        inputs |= _encoder(annotate)
+        embedder = inputs["embedder"].ref if "embedder" in inputs else "lsa"
+        settings["cluster"] = annotate.cluster.model_dump(mode="json") | {"embedder": embedder}
         settings["seed"] = config.seed
     return Plan(annotate.name, inputs, settings)
 
@@ -125,6 +128,14 @@ def _service_settings(annotate: AnnotateConfig, services: Sequence[ServiceName])
             )
         settings["openai"] = annotate.openai.model_dump(mode="json")
     return {**settings, "votes": annotate.votes, "prompt_version": PROMPT_VERSION}
+
+
+def _encoder(annotate: AnnotateConfig) -> dict[str, Input]:
+    """The encoder that `embedder` means here and now, by its content; nothing for lsa, which is made of the grams."""
+    from hicra_cli.grams.embeddings import encoder_folder
+
+    found = encoder_folder(annotate.cluster.embedder)
+    return {} if found is None else {"embedder": External(found[0], folder_digest(found[1]), found[1])}
 
 
 def _voices(space: Workspace) -> list[_Voice]:

@@ -38,7 +38,7 @@ def open_embedder(choice: str, corpus: Sequence[str], *, seed: int) -> Embedder:
 
     Raises ConfigError where there is none of that name, ServiceError where a model cannot be had from its hub.
     """
-    found = _encoder_folder(choice)
+    found = encoder_folder(choice)
     if found is None:
         from hicra_cli.grams.embeddings_lsa import LsaEmbedder
 
@@ -49,7 +49,7 @@ def open_embedder(choice: str, corpus: Sequence[str], *, seed: int) -> Embedder:
     return EncoderEmbedder(folder, name=name)
 
 
-def _encoder_folder(choice: str) -> tuple[str, Path] | None:
+def encoder_folder(choice: str) -> tuple[str, Path] | None:
     """The encoder's name and folder, or None for lsa: a folder comes before a package, a package before the hub."""
     if choice == "lsa":
         return None

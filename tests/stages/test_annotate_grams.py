@@ -299,6 +299,22 @@ def test_clusters_are_numbered_in_the_annotations_and_told_in_a_file(registry):
     assert "lexicon-cluster" in artifact.summary["agreement"]["kappa"]
 
 
+def test_an_encoder_is_part_of_the_key_by_its_content(registry, tmp_path):
+    def planned(embedder: str):
+        config = configured(registry, annotators=["cluster"], cluster={"embedder": embedder})
+        plan = annotate_grams.plan(config, registry)
+        return plan, stage_key(annotate_grams.STAGE, plan)
+
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    plan, first = planned(str(folder))
+    assert plan.inputs["embedder"].ref == plan.settings["cluster"]["embedder"] == "encoder"
+    (folder / "config.json").write_text('{"hidden_size": 8}')
+    assert planned(str(folder))[1] != first
+    assert "embedder" not in planned("lsa")[0].inputs
+
+
 def test_a_resumed_run_does_not_cluster_again(registry):
     with service_server() as server:
         common = {"annotators": ["cluster", "gemini"], "base_url": server.base_url}
