@@ -160,7 +160,7 @@ class Output:
         from rich.console import Console
         from rich.text import Text
 
-        console = Console(file=self.results, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        console = Console(file=self.results, markup=False, highlight=False, emoji=False)
         with console.capture() as capture:
             console.print(Text.assemble(*((clean(text), style) for text, style in view.pieces)), end="")
         return capture.get()

@@ -8,15 +8,13 @@ what an interview appends to a file written by hand stands above it.
 
 import csv
 import io
-import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from hicra_cli.config.yaml_file import read_yaml
-from hicra_cli.core.errors import ConfigError, DataError, RunError
+from hicra_cli.core.errors import ConfigError, DataError
 from hicra_cli.core.records import Move
 from hicra_cli.grams.jsonl import json_lines
 from hicra_cli.text.words import normalise_gram
@@ -85,20 +83,6 @@ def merge_decisions(found: Iterable[tuple[Decision, str]]) -> dict[str, Decision
         if _content(earlier) != _content(decision):
             raise _contradiction(decision, f"{_words(earlier)} at {earlier_where}", where=where)
     return {gram: decision for gram, (decision, _) in merged.items()}
-
-
-def append_decision(path: Path, decision: Decision) -> None:
-    """Add a line to a decisions file, made where it is missing; on disk when this returns. Raises RunError."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8", newline="\n") as stream:
-            stream.write(json.dumps(decision.to_row(), ensure_ascii=False) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as error:
-        raise RunError(
-            f"the decision about `{decision.gram}` could not be kept: {error.strerror}", where=str(path)
-        ) from error
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -12,7 +12,7 @@ from hicra_cli.core.errors import DataError
 from hicra_cli.core.records import Move
 from hicra_cli.grams.annotators.base import Annotation
 from hicra_cli.grams.curation import Considered, Listed, curate, decided_by, open_questions
-from hicra_cli.grams.decisions import Decision, append_decision, read_decisions
+from hicra_cli.grams.decisions import Decision, read_decisions
 
 
 def gram(text, count=100, df=50, confidence=0.9, move=Move.BACKTRACING, labelled=True) -> Considered:
@@ -249,13 +249,3 @@ def test_a_malformed_or_contradicting_line_is_named_with_file_and_number(tmp_pat
         read_decisions(path)
     assert failure.value.where == f"{path}:2"
     assert failure.value.exit_code == 2
-
-
-def test_appended_decisions_are_read_back(tmp_path):
-    path = tmp_path / "new" / "decisions.jsonl"
-    for decision in (Decision("let me check", "accept", Move.BACKTRACING), Decision("a b c", "reject", reason="no")):
-        append_decision(path, decision)
-    assert list(read_decisions(path).values()) == [
-        Decision("let me check", "accept", Move.BACKTRACING),
-        Decision("a b c", "reject", reason="no"),
-    ]
