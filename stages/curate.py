@@ -20,7 +20,7 @@ from hicra_cli.core.registry import Artifact, Registry
 from hicra_cli.grams.audit import AuditInterview, AuditResult, hold_audit
 from hicra_cli.grams.candidates import Candidate
 from hicra_cli.grams.curation import Considered, Curated, Question, Ruling, curate, numbered, open_questions
-from hicra_cli.grams.decisions import Decision, read_decisions
+from hicra_cli.grams.decisions import Decision
 from hicra_cli.grams.gram_set import FILE_NAME, GramSet
 from hicra_cli.grams.history import HISTORY_NAME, curation_summary, gram_rows, gram_set_of, history_rows
 from hicra_cli.grams.interview import Interview
@@ -36,6 +36,7 @@ from .curate_inputs import (
     counted_grams,
     curate_inputs,
     decisions_path,
+    given_decisions,
     journal_path,
     set_name,
 )
@@ -90,7 +91,7 @@ def plan(config: HicraConfig, registry: Registry) -> Plan:
     inputs = curate_inputs(config, registry)
     settings = config.curate.model_dump(mode="json", include=RULE_FIELDS)
     settings["seed"] = config.seed
-    if config.curate.imports:
+    if config.curate.imports or "decisions" in inputs:
         settings["words"] = [config.collect.ngram_min, config.collect.ngram_max]
     if config.curate.interactive or config.curate.audit:
         settings["session"] = secrets.token_hex(8)  # a person's answers are no function of the inputs: never cached
@@ -105,7 +106,7 @@ def work(space: Workspace, *, ask: Ask | None = None) -> Work:
     if space.config.curate.placebo or space.config.curate.drop:
         return work_control(space)
     material = _material(space)
-    decisions = read_decisions(space.plan.inputs["decisions"].path) if "decisions" in space.plan.inputs else {}
+    decisions = given_decisions(space, material.counted)
     if ask is not None and space.config.curate.interactive:
         decisions = _asked(material, decisions, ask)
     elif not decisions and (kept := journal_path(space.config, space.plan.name)).is_file():

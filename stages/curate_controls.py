@@ -48,7 +48,10 @@ Row = dict[str, Any]
 
 def _placebo(space: Workspace, source: GramSet, counted: dict[str, Candidate]) -> tuple[GramSet, list[Row], Row]:
     if not counted:
-        raise ArtifactError("a placebo is drawn from candidates, and there are none", fix="Run `hicra collect-grams`")
+        raise ArtifactError(
+            "a placebo is drawn from candidates, and there are none",
+            fix="Run `hicra collect-grams`, or name some with --candidates",
+        )
     drawn = placebo(source, list(counted.values()), seed=space.config.seed, passed_over=_strategic(space))
     figures = drawn.to_summary()
     _remark(space, drawn, figures)

@@ -13,6 +13,7 @@ from hicra_cli.grams.candidate_file import FILE_NAME as CANDIDATES_NAME
 from hicra_cli.grams.candidate_file import read_candidates
 from hicra_cli.grams.candidates import Candidate
 from hicra_cli.grams.curation import Considered, Listed
+from hicra_cli.grams.decisions import Decision, read_decisions
 from hicra_cli.grams.lists import read_gram_lists
 
 from .annotate_grams import FILE_NAME as ANNOTATIONS_NAME
@@ -70,6 +71,24 @@ def considered_grams(
         )
     grams = dict.fromkeys([*annotations, *listed, *(gram for gram in decided if gram in counted)])
     return [_considered(gram, annotations.get(gram), counted.get(gram), listed.get(gram)) for gram in grams]
+
+
+def given_decisions(space: Workspace, counted: Mapping[str, Candidate]) -> dict[str, Decision]:
+    """The decisions file's, by gram. DataError where it adds a gram of a length that is never collected."""
+    if "decisions" not in space.plan.inputs:
+        return {}
+    path = space.plan.inputs["decisions"].path
+    decisions = read_decisions(path)
+    shortest, longest = space.config.collect.ngram_min, space.config.collect.ngram_max
+    for decision in decisions.values():
+        number = len(decision.gram.split())
+        if decision.verdict == "accept" and decision.gram not in counted and not shortest <= number <= longest:
+            raise DataError(
+                f"a gram with {number} words is accepted, {shortest} to {longest} are allowed: `{decision.gram[:160]}`",
+                where=str(path),
+                fix="Shorten or remove it; collect.ngram_min and collect.ngram_max set the bounds",
+            )
+    return decisions
 
 
 def counted_grams(candidates: Artifact | None) -> dict[str, Candidate]:

@@ -65,7 +65,7 @@ def measure(space: Workspace, candidates: Artifact | None, gram_set: GramSet) ->
     measured = meter.measured()
     verdict, sentence = coverage_verdict(measured, space.config.curate.coverage)
     if verdict == "none" and has_own_candidates(space):
-        raise DataError(sentence, fix="Curate grams of these rollouts, or name others: --set curate.candidates=NAME")
+        raise DataError(sentence, fix="Curate grams of these rollouts, or name others with --candidates")
     if sentence:
         space.progress.warn(sentence)
     text = json.dumps({"verdict": verdict, **measured.to_json()}, indent=1, ensure_ascii=False, allow_nan=False)

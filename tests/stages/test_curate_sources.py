@@ -106,6 +106,15 @@ def test_a_bad_list_publishes_nothing_and_loses_nothing(registry, mine):
         curated(registry, imports=[mine.with_name("absent.txt")])
 
 
+def test_a_decision_cannot_add_a_gram_of_two_or_sixty_words(registry, tmp_path):
+    for gram, number in (("so we", 2), ("so " * 60, 60)):
+        path = decisions_file(tmp_path, {"gram": gram, "decision": "accept"})
+        with pytest.raises(DataError, match=f"with {number} words is accepted, 3 to 5") as failure:
+            curated(registry, decisions=path)
+        assert failure.value.where == str(path)
+    assert curated(registry, decisions=decisions_file(tmp_path, {"gram": "so we", "decision": "reject"}))
+
+
 def test_a_changed_list_is_another_run_and_an_equal_one_is_cached(registry, mine):
     first = curated(registry, imports=[mine])
     assert curated(registry, imports=[mine]).ref == first.ref
