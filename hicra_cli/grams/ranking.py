@@ -5,8 +5,9 @@ little. G groups are the (policy, step) pairs of the corpus, M the candidates.
 
 - **frequency**: document frequency, corrected for unequal groups (`balanced_frequency`).
 - **log-odds**: in successes against failures, compared with the typical gram, as a z-score (`log_odds`). Nothing is
-  compared within one problem, so a gram that easy problems call for looks successful; that its uses are only as many
-  witnesses as it has problems keeps that small. The figure orders, it proves nothing.
+  compared within one problem or policy, so what easy problems call for, or a strong policy is fond of, looks
+  successful; that a gram's uses are only as many witnesses as it has problems keeps that small. The figure orders, it
+  proves nothing.
 - **growth**: from the early to the late checkpoints (`growth`).
 - **evenness**: a strategic gram is frequent across solutions and sparse inside one. How often a gram comes back inside
   a solution is compared with chance (`evenness`), because what is in every solution comes back more often anyway.
@@ -61,7 +62,7 @@ def rank(counts: Counts, config: CollectConfig) -> Ranked:
     order = sorted(range(len(candidates)), key=lambda at: (-ranks[at], *_tie(candidates[at])))[: config.max_candidates]
     dropped = {"beyond_max_candidates": len(candidates) - len(order)}
     if config.merge_phrases:
-        dropped |= {"nested": int(phrases.nested.sum()), "shifted": int((phrases.shifted & ~phrases.nested).sum())}
+        dropped |= {"nested": int(phrases.nested.sum()), "shifted": int(phrases.shifted.sum())}
     scored = [
         replace(
             candidates[at],
