@@ -7,9 +7,8 @@ resumed run asks nothing twice.
 """
 
 import json
-import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from hicra_cli.config.annotate import AnnotateConfig, AnnotatorName
 from hicra_cli.config.root import HicraConfig
 from hicra_cli.core.errors import ConfigError, ServiceError
+from hicra_cli.core.filesystem import write_durably
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.registry import Artifact, Registry
 from hicra_cli.grams.annotators.base import Annotation, Annotator, Billed, Reporting, read_annotations
@@ -83,16 +83,19 @@ def work(space: Workspace) -> Work:
     chosen = candidates[: space.config.annotate.max_grams]
     voices = _voices(space)
     heard = [_heard(space, voice, chosen) for voice in voices]
-    combined = [combine(judgements) for judgements in zip(*heard, strict=True)]
-    annotations = [each.annotation for each in combined]
-    if len(voices) == 1:
-        annotations = [each.annotation for each in heard[0]]
-    _write_lines(space.folder / FILE_NAME, (each.to_row() for each in annotations))
-    summary = {**_summary(annotations, left_out=len(candidates) - len(chosen)), **_cost(voices)}
-    if (path := space.folder / CLUSTERS_NAME).exists():
-        summary["clusters"] = json.loads(path.read_text(encoding="utf-8"))["clusters"]
-    if len(voices) > 1:
-        summary["agreement"] = _write_judgements(space.folder, combined, chosen)
+    if len(heard) == 1:
+        annotations, agreement = [each.annotation for each in heard[0]], {}
+    else:
+        combined = [combine(judgements) for judgements in zip(*heard, strict=True)]
+        annotations = [each.annotation for each in combined]
+        agreement = {"agreement": _write_judgements(space.folder, combined, chosen)}
+    _write_lines(space.folder / FILE_NAME, annotations)
+    summary = {
+        **_summary(annotations, left_out=len(candidates) - len(chosen)),
+        **_cost(voices),
+        **_clusters(space.folder / CLUSTERS_NAME),
+        **agreement,
+    }
     if summary["unlabelled"]:
         space.progress.warn(f"{summary['unlabelled']} of {len(annotations)} grams got no usable answer")
     return Work(summary)
@@ -142,6 +145,10 @@ def _voices(space: Workspace) -> list[_Voice]:
     """Every annotator as often as it is asked. All are built before the first works: a missing key costs nothing."""
     annotate = space.config.annotate
     services = _service_names(annotate)
+    if annotate.votes > 1 and not services:
+        space.progress.note(
+            "--votes asks gemini and openai several times; the offline annotators say the same each time"
+        )
     asked = _services(space, services) if services else {}
     return [
         voice
@@ -205,22 +212,24 @@ def _clustered(space: Workspace, annotator: Annotator, chosen: Sequence[Candidat
     assert isinstance(annotator, Reporting)
     text = json.dumps(annotator.report, ensure_ascii=False, indent=1)
     (space.folder / CLUSTERS_NAME).write_text(text + "\n", encoding="utf-8")
-    unfinished = kept.with_suffix(".unfinished")
-    _write_lines(unfinished, (each.to_row() for each in annotations))
-    os.replace(unfinished, kept)
+    write_durably(kept, _lines(annotations).encode())
     return annotations
 
 
-def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as stream:
-        stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+def _lines(rows: Iterable[Annotation | Judgement]) -> str:
+    return "".join(json.dumps(each.to_row(), ensure_ascii=False) + "\n" for each in rows)
+
+
+def _write_lines(path: Path, rows: Iterable[Annotation | Judgement]) -> None:
+    path.write_text(_lines(rows), encoding="utf-8", newline="\n")
 
 
 def _write_judgements(folder: Path, combined: Sequence[Combined], chosen: Sequence[Candidate]) -> dict[str, Any]:
     """Keep every single judgement and list the disputed grams; returns the agreement figures."""
-    _write_lines(folder / JUDGEMENTS_NAME, (judged.to_row() for each in combined for judged in each.judgements))
-    by_gram = {candidate.gram: candidate for candidate in chosen}
-    _write_lines(folder / DISAGREEMENTS_NAME, disagreements(combined, by_gram))
+    _write_lines(folder / JUDGEMENTS_NAME, (judged for each in combined for judged in each.judgements))
+    disputed = disagreements(combined, {candidate.gram: candidate for candidate in chosen})
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in disputed)
+    (folder / DISAGREEMENTS_NAME).write_text(text, encoding="utf-8", newline="\n")
     return agreement_figures(combined)
 
 
@@ -250,3 +259,8 @@ def _cost(voices: Sequence[_Voice]) -> dict[str, Any]:
             "lost_usd": round(sum(each.lost_cost for each in spent), 6),
         }
     }
+
+
+def _clusters(path: Path) -> dict[str, int]:
+    """How many clusters there are, where there are any."""
+    return {"clusters": json.loads(path.read_text(encoding="utf-8"))["clusters"]} if path.exists() else {}

@@ -22,7 +22,13 @@ class AnnotateConfig(Section):
         "`cluster`: clusters of embeddings, offline; `gemini`: Google's API (needs GEMINI_API_KEY); `openai`: any "
         "OpenAI-compatible server.",
     )
-    votes: int = Field(1, ge=1, le=15, description="Independent judgements per gram of gemini and openai.")
+    votes: int = Field(
+        1,
+        ge=1,
+        le=15,
+        description="Judgements per gram of gemini and openai, each asked anew in another order; at "
+        "annotate.service.temperature 0 they differ by the order alone.",
+    )
     max_grams: int = Field(3000, ge=1, description="Annotate the candidates ranked first, at most this many.")
     service: ServiceConfig = Field(default_factory=ServiceConfig, description="How gemini and openai are asked.")
     gemini: GeminiConfig = Field(default_factory=GeminiConfig, description="Google's API.")

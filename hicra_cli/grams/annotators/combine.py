@@ -69,6 +69,10 @@ class Combined:
     doubt: float
     move_doubt: float
 
+    def judgements_of(self, annotator: str) -> list[Judgement]:
+        """All votes of one annotator."""
+        return [each for each in self.judgements if each.annotation.annotator == annotator]
+
     @property
     def disputed(self) -> bool:
         """Whether two of the judgements have different labels."""
@@ -117,11 +121,12 @@ def agreement_figures(combined: Sequence[Combined]) -> dict[str, Any]:
 
     alpha: Krippendorff's, on move or none; alpha_strategic: on strategic or not; kappa: Cohen's, by `first-second`, of
     what each annotator's votes come to; votes: alpha among the votes of an annotator. None where it is not defined.
+    unlabelled: judgements without a label, which count as missing.
     """
     raters = list(dict.fromkeys(rater for each in combined for rater in _by_rater(each.judgements)))
     table = [[_by_rater(each.judgements).get(rater) for rater in raters] for each in combined]
     annotators = list(dict.fromkeys(annotator for annotator, _ in raters))
-    voices = {name: [_voice(each.judgements, name) for each in combined] for name in annotators}
+    voices = {name: [_voice(each.judgements_of(name)) for each in combined] for name in annotators}
     columns = {name: [at for at, rater in enumerate(raters) if rater[0] == name] for name in annotators}
     return {
         "alpha": _defined(krippendorff_alpha(table)),
@@ -132,6 +137,10 @@ def agreement_figures(combined: Sequence[Combined]) -> dict[str, Any]:
             name: _defined(krippendorff_alpha([[unit[at] for at in own] for unit in table]))
             for name, own in columns.items()
             if len(own) > 1
+        },
+        "unlabelled": {
+            name: sum(not judged.annotation.labelled for each in combined for judged in each.judgements_of(name))
+            for name in annotators
         },
         "disputed": sum(each.disputed for each in combined),
         "ties": sum(each.tie for each in combined),
@@ -264,9 +273,8 @@ def _by_rater(judgements: Iterable[Judgement]) -> dict[tuple[str, int], str | No
     return {(each.annotation.annotator, each.vote): each.label for each in judgements}
 
 
-def _voice(judgements: Sequence[Judgement], annotator: str) -> str | None:
+def _voice(own: Sequence[Judgement]) -> str | None:
     """The label that an annotator's votes about a gram come to."""
-    own = [each for each in judgements if each.annotation.annotator == annotator]
     return Judgement(combine(own).annotation, 0).label if own else None
 
 

@@ -166,6 +166,19 @@ def test_agreement_is_measured_between_annotators_and_among_votes():
     # votes of b: D D / none D. n = 4, D 3: unequal pairs 6, observed 2: 1 - 3 * 2 / 6 = 0
     assert figures["votes"] == {"b": 0.0}
     assert (figures["disputed"], figures["ties"]) == (1, 0)
+    assert figures["unlabelled"] == {"a": 0, "b": 0}
+
+
+def test_a_judgement_without_a_label_is_missing_not_a_disagreement():
+    nothing = judged("b", None, 0.0, labelled=False, reason="refused")
+    combined = [
+        combine([judged("a", D, 0.9), judged("b", D, 0.9)]),
+        combine([judged("a", None, 0.9), judged("b", None, 0.9)]),
+        combine([judged("a", X, 0.9), nothing]),
+    ]
+    figures = agreement_figures(combined)
+    assert (figures["alpha"], figures["kappa"], figures["percent"]) == (1.0, {"a-b": 1.0}, 100.0)
+    assert (figures["unlabelled"], figures["disputed"]) == ({"a": 0, "b": 1}, 0)
 
 
 def test_agreement_that_cannot_be_told_is_none():
