@@ -60,7 +60,7 @@ class NameFinder:
             if number + self._first[word] > 1 and self._is_name(word, number, self._lower[word])
         }
         solved = Counter(word for _, text in self._sampled for word in _LOWER_WORD.findall(text) if word in likely)
-        names = {word.removesuffix("'s") for word in likely if self._is_name(word, self._capital[word], solved[word])}
+        names = {word for word in likely if self._is_name(word, self._capital[word], solved[word])}
         return frozenset(names | {f"{name}'s" for name in names})
 
     @staticmethod
@@ -73,9 +73,9 @@ class NameFinder:
         if sum(_has_capital(problem, word) for word in inside) > len(inside) / 2:
             return  # a title or shouting
         for word in inside:
-            (self._capital if _has_capital(problem, word) else self._lower)[word.normalised] += 1
+            (self._capital if _has_capital(problem, word) else self._lower)[_owner(word)] += 1
         for word in (segment[0] for segment in found):  # any word has a capital where a sentence begins
-            (self._first if _has_capital(problem, word) else self._lower)[word.normalised] += 1
+            (self._first if _has_capital(problem, word) else self._lower)[_owner(word)] += 1
 
     def _sample(self, solution: str) -> None:
         """Keep the solutions with the largest hashes: a sample that does not depend on the order."""
@@ -96,6 +96,11 @@ def names_in(rows: Iterable[tuple[str | None, str]]) -> frozenset[str]:
 
 def _has_capital(text: str, word: Word) -> bool:
     return text[word.start].isupper()
+
+
+def _owner(word: Word) -> str:
+    """The word without a possessive 's, so that Eliza and Eliza's are two uses of one name."""
+    return word.normalised.removesuffix("'s")
 
 
 def _digest(text: str) -> bytes:

@@ -19,7 +19,7 @@ def test_words_with_a_capital_inside_a_sentence_are_names_with_their_possessive(
 
 
 def test_a_possessive_in_the_problem_names_its_owner():
-    assert names("We saw Eliza's dog near Eliza's house.") == {"eliza", "eliza's"}
+    assert names("Eliza's dog is old. If Eliza sold it, what then?") == {"eliza", "eliza's"}
 
 
 def test_a_capital_at_the_beginning_of_a_sentence_says_nothing():
