@@ -1,7 +1,8 @@
 """The blind labelling round: a person judges strategic grams and random n-grams mixed, without seeing which is which.
 
 The paper's readers judged 86 % of its strategic grams as planning and 12 % of random n-grams (ICLR version). Half of
-the items are grams of the set, the other half n-grams from outside it, matched to them in length and frequency.
+the items are grams of the set, the other half n-grams from outside it, matched to them in length and frequency. They
+are drawn from the candidates, which are ranked for planning, so more of them plan than of all n-grams of a text.
 Judgements are about a gram, so a journal of them serves a later round that draws the same gram again.
 """
 
@@ -24,8 +25,8 @@ from hicra_cli.grams.journal import Journal
 FILE_NAME = "audit.jsonl"
 PAPER_STRATEGIC, PAPER_RANDOM = 0.86, 0.12
 ASSUMPTION = (
-    "n-grams outside the set, at least as widespread as its rarest gram and not nested with one, are planning as often "
-    "as the drawn ones of their length"
+    "candidates outside the set, at least as widespread as its rarest gram and not mostly words of one, are "
+    "planning as often as the drawn ones of their length"
 )
 WINDOW = 16  # a control is drawn among this many of the nearest in frequency
 DRAWS = 20_000
@@ -200,8 +201,9 @@ def draw_audit(accepted: Sequence[Counted], others: Sequence[Counted], *, size: 
     """Half grams of the set, half n-grams from outside it, in an order that tells nothing. A function of its arguments,
     whatever their order.
 
-    others: candidates; those of the set and those nested with one of its grams (one contains the other) are left out,
-    for their planning is the set's. size: at most; less where there is not enough. Raises DataError where one half
+    others: candidates; those of the set, those nested with one of its grams (one contains the other) and those that
+    share more than half of their words with the end or the beginning of one are left out, for their planning is the
+    set's. size: at most; less where there is not enough. Raises DataError where one half
     would be empty.
     """
     used = sorted((each for each in accepted if each.count > 0), key=lambda each: each.gram)
@@ -263,11 +265,13 @@ def write_audit(folder: Path, items: Sequence[AuditItem], answers: Mapping[str, 
 
 
 def _outside(used: Sequence[Counted], others: Sequence[Counted]) -> list[Counted]:
-    """Candidates that are no gram of the set, not nested with one, and as widespread as the rarest of them."""
+    """Candidates as widespread as the rarest gram of the set, without those that are mostly the set's own words."""
     if not used:
         return []
-    inside = {part for each in used for part in _parts(each.gram)}
     grams = {each.gram for each in used}
+    inside = {part for gram in grams for part in _parts(gram)}
+    heads = {" ".join(gram.split()[:length]) for gram in grams for length in range(2, len(gram.split()))}
+    tails = {" ".join(gram.split()[-length:]) for gram in grams for length in range(2, len(gram.split()))}
     rarest = min(each.document_frequency for each in used)
     kept = {
         each.gram: each
@@ -275,9 +279,19 @@ def _outside(used: Sequence[Counted], others: Sequence[Counted]) -> list[Counted
         if each.count > 0
         and each.document_frequency >= rarest
         and each.gram not in inside
-        and not any(part in grams for part in _parts(each.gram))
+        and grams.isdisjoint(_parts(each.gram))
+        and not _continues(each.gram.split(), heads, tails)
     }
     return [kept[gram] for gram in sorted(kept)]
+
+
+def _continues(words: list[str], heads: set[str], tails: set[str]) -> bool:
+    """Whether more than half of the words begin where a gram of the set ends, or end where one begins.
+
+    `me check the sum` beside `let me check the`: where it stands, the gram mostly stands too.
+    """
+    lengths = range(len(words) // 2 + 1, len(words))
+    return any(" ".join(words[:length]) in tails or " ".join(words[-length:]) in heads for length in lengths)
 
 
 def _parts(gram: str) -> set[str]:

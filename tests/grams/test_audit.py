@@ -56,17 +56,21 @@ def test_controls_are_about_as_frequent_as_the_grams_they_match():
     assert {each.gram for each in controls} <= {each.gram for each in near}
 
 
-def test_what_is_nested_with_the_set_or_rarer_than_it_is_no_control():
-    chosen = [gram("let me check", 10, 5)]
+def test_what_is_mostly_the_sets_own_words_or_rarer_than_it_is_no_control():
+    chosen = [gram("let me check", 10, 5), gram("one two three four", 10, 5)]
     others = [
-        gram("let me check that", 9, 5),
-        gram("me check", 20, 9),
-        gram("let me check", 10, 5),
-        gram("rare words here", 2, 4),
+        gram("let me check that", 9, 5),  # nested
+        gram("let me check", 10, 5),  # of the set
+        gram("rare words here", 2, 4),  # rarer
+        gram("please let me", 8, 6),  # ends with 2 of its 3 words where `let me check` begins
+        gram("me check it", 8, 6),  # begins with 2 of its 3 words where it ends
         gram("number of apples", 8, 6),
+        gram("check the sum", 8, 6),  # 1 of 3 words
+        gram("me check the sum", 8, 6),  # 2 of 4 words
     ]
-    controls = [each.gram for each in draw_audit(chosen, others, size=10, seed=0) if not each.strategic]
-    assert controls == ["number of apples"]
+    draws = [draw_audit(chosen, others, size=10, seed=seed) for seed in range(40)]
+    controls = {each.gram for items in draws for each in items if not each.strategic}
+    assert controls == {"number of apples", "check the sum", "me check the sum"}
 
 
 @settings(deadline=None, max_examples=30)
