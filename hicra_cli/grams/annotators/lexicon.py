@@ -12,7 +12,7 @@ A gram's confidence is the strength of its best rule, less what speaks against i
 - it is a piece of something, because the cue does not begin it ("number let me check") or it ends inside a phrase ("let
   me double-check to make"): 0.45;
 - it is an empty frame, which says that something is about to be done, but not what ("so we need", "but let me"): 0.4;
-- words tie it to a subject ("we need to find marbles"): 0.3 for the first, 0.15 for each other;
+- words tie it to a subject ("we need to find marbles"): 0.4 for the first, 0.15 for each other;
 - it ends in the air ("let me check the"): 0.15.
 
 So what stands below one half is doubted, not unseen: `curate --interactive` asks about it. Calculation and its results
@@ -34,7 +34,7 @@ from .lexicon_rules import CUT_ENDS, PIECES, RULES, VETOES, Rule
 from .lexicon_words import COMMON_WORDS, DANGLING, FRAME, LEADS
 
 PIECE_COST = 0.45
-FIRST_SUBJECT_COST = 0.3
+FIRST_SUBJECT_COST = 0.4
 OTHER_SUBJECT_COST = 0.15
 OPEN_END_COST = 0.15
 EMPTY_COST = 0.4

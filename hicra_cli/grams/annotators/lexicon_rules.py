@@ -129,7 +129,7 @@ RULES: tuple[Rule, ...] = (
     Rule("let's define", _D, 0.7, r"(let's|let me|let us|we can|i'll|first) (first )?(denote|define|represent|introduce|(call|let|set up|set)( the| our| this| a| an| some| up| each| his| her))"),
     Rule("to solve this", _D, 0.8, r"(in order )?to (solve|tackle|approach|answer|prove|address|handle|show) (this|that|it|these|the problem)"),
     Rule("in order to", _D, 0.7, r"(in order to|so in order|our goal is) (find|solve|get|determine|do|to|have|make)"),
-    Rule("follow these steps", _D, 0.75, r"(follow|follows|following|take|through) (these|the|this|a few) (steps?|following steps|process|procedure|reasoning|logic)"),
+    Rule("follow these steps", _D, 0.75, rf"(({_WE} (will|can|need to|should|must) |let's |to ))?(follow|follows|following|take|through) (these|the|this|a few) (steps?|following steps|process|procedure|reasoning|logic)"),
     Rule("now we can", _D, 0.75, r"(now|next|then|from here|from this|at this point|here|now that) (we|i|let's|let me|let us|that we|we'll|i'll) (need|can|have|know|must|want|should|will|also|just|still|could|move|look|consider|check|see|use|think|turn)"),
     Rule("how can we", _D, 0.8, r"how (can|do|does|could|should|would|might) (we|i|you|one)"),
     Rule("how to", _D, 0.7, r"(how|where) to (find|solve|approach|start|proceed|handle|go|prove|show|set up|tackle|figure)"),
