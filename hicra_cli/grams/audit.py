@@ -105,8 +105,12 @@ class AuditInterview:
         self.items = tuple(items)
         self._journal = Journal(journal)
         self._standing: list[tuple[str, bool]] = []
-        for where, row in self._journal.rows:
-            _replay(row, self._standing, where=where)
+        try:
+            for where, row in self._journal.rows:
+                _replay(row, self._standing, where=where)
+        except DataError:
+            self._journal.close()
+            raise
         self._answers = dict(self._standing)
         self.pages = Pages(len(self.items), lambda at: self.items[at].gram not in self._answers)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
+from hicra_cli.core.errors import DataError
 from hicra_cli.core.records import Move
 from hicra_cli.grams.curation import Question
 from hicra_cli.grams.decisions import Decision, Entry, split_rows
@@ -71,7 +72,11 @@ class Interview:
     def __init__(self, questions: Sequence[Question], journal: Path, decided: Mapping[str, Decision]) -> None:
         self.questions = tuple(questions)
         self._journal = Journal(journal)
-        by_hand, self._entries = split_rows(self._journal.rows)
+        try:
+            by_hand, self._entries = split_rows(self._journal.rows)
+        except DataError:
+            self._journal.close()
+            raise
         answered = {each.gram: each.decision for each in self._entries if each.decision is not None}
         self._given = by_hand | {gram: each for gram, each in decided.items() if answered.get(gram) != each}
         self._decisions: dict[str, Decision] = {**self._given, **answered}

@@ -4,6 +4,7 @@ Its lines carry `answer`, their running number. A line that a crash left half wr
 at a time may ask; the kernel gives the lock up however that process ends.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -83,6 +84,9 @@ class Journal:
             raise UsageError(
                 "another hicra process is asking about this file now", where=str(self.path), fix="End it first"
             ) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):  # a file system without locks: asking works there
+                raise
 
     def _mend(self) -> None:
         """End the file with a line feed: complete a line that lacks only that, cut off one that is torn."""
