@@ -15,7 +15,12 @@ class ServiceConfig(Section):
     batch_size: int = Field(40, ge=1, le=500, description="Grams per request.")
     concurrency: int = Field(4, ge=1, le=64, description="Requests in flight.")
     requests_per_minute: int | None = Field(None, ge=1, description="Send no more requests per minute than this.")
-    max_attempts: int = Field(5, ge=1, le=20, description="Attempts per request before it is given up.")
+    max_attempts: int = Field(
+        5,
+        ge=1,
+        le=20,
+        description="Failed attempts per request before it is given up; being told to slow down is none.",
+    )
     timeout_s: float = Field(120.0, gt=0, description="Deadline of one request in seconds.")
     retry_budget_s: float = Field(900.0, gt=0, description="Total seconds that waiting for retries may take.")
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature.")

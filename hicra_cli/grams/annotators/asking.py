@@ -174,15 +174,19 @@ class Asking:
         return trouble
 
     async def _persist(self, question: Question) -> Trouble | None:
-        """Attempts until there is a reply, the attempts end, or the budget of waiting does (ServiceError)."""
-        attempt = 1
+        """Attempts until there is a reply, the attempts end, or the budget of waiting does (ServiceError).
+
+        Being told to slow down is no failed attempt: smaller batches would only mean more requests.
+        """
+        attempt, failed = 1, 0
         while True:
             trouble = await self._attempt(question)
             if trouble is None or trouble.kind in ("unusable", "cut"):
                 self._replies += 1
                 return trouble
-            if attempt >= self._terms.config.max_attempts:
-                return Trouble("failed", f"{attempt} attempts failed, the last one with: {trouble.reason}")
+            failed += trouble.kind != "limited"
+            if failed >= self._terms.config.max_attempts:
+                return Trouble("failed", f"{failed} attempts failed, the last one with: {trouble.reason}")
             await self._wait(attempt, trouble, question)
             attempt += 1
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import httpx2
 
 MESSAGE_LIMIT = 300
+LOCAL = ("127.0.0.1", "localhost", "::1")
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 # The longest answer to 500 items is below 1 MB; the result of a batch job holds at most a few dozen of them.
 LONGEST_BODY_BYTES = 64 * 1024 * 1024
@@ -78,6 +79,12 @@ class Service:
         """The address without a user name or password that may stand in it."""
         parts = urlsplit(self.address)
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+    @property
+    def sends_key_in_the_clear(self) -> bool:
+        """Whether the key leaves this machine without encryption."""
+        parts = urlsplit(self.address)
+        return self.key is not None and parts.scheme == "http" and parts.hostname not in LOCAL
 
     def fatal(self, message: str) -> ServiceError:
         """The failure for good, with what to do."""

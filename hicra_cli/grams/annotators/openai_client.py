@@ -140,7 +140,7 @@ class OpenAIClient(ServiceClient):
         if not text:
             return Trouble("unusable", "empty answer", usage=usage)
         if FORMATS[self._format] is None:
-            text = _without_fence(text)
+            text = _bare(text)
         return Reply(self.service.redact(text), self.service.redact(completion.model or self.service.model), usage)
 
 
@@ -162,8 +162,8 @@ _SIGNS: dict[Literal["response_format", "temperature", "seed"], tuple[str, ...]]
 }
 
 
-def _without_fence(text: str) -> str:
-    """The inside of a Markdown fence around the whole answer: models asked without a format often write one."""
-    lines = text.strip().splitlines()
+def _bare(text: str) -> str:
+    """The answer without thoughts before it or a Markdown fence around it: models asked without a format write them."""
+    lines = text.rpartition("</think>")[2].strip().splitlines()
     fenced = len(lines) > 2 and lines[0].startswith("```") and lines[-1].strip() == "```"
-    return "\n".join(lines[1:-1]) if fenced else text
+    return "\n".join(lines[1:-1] if fenced else lines)

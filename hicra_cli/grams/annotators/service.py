@@ -43,7 +43,6 @@ WHERE_KEYS: dict[Name, str] = {
     "openai": "https://platform.openai.com/api-keys",
 }
 MODULES: dict[Name, str] = {"gemini": "google.genai", "openai": "openai"}
-LOCAL = ("127.0.0.1", "localhost", "::1")
 
 # A ceiling of cost needs a ceiling of tokens; models that think use up part of it before they answer.
 LONGEST_ANSWER_TOKENS = 32_768
@@ -146,6 +145,8 @@ class ServiceAnnotator:
 
     def annotate(self, candidates: Sequence[Candidate], progress: Progress) -> Iterator[Annotation]:
         """One annotation per candidate, in order. Raises ServiceError where the service failed for good."""
+        if self._service.sends_key_in_the_clear:
+            progress.warn(f"the key travels unencrypted to {self._service.shown_address}; use https:// where you can")
         batches = _batches(self._service, self._config, candidates, seed=self._terms.seed, vote=self._vote)
         with Ledger(self._ledger_path) as ledger, progress.phase("annotate", len(candidates)) as advance:
             if ledger.torn_bytes:

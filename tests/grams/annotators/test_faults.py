@@ -15,6 +15,7 @@ import pytest
 
 from hicra_cli.core.errors import ServiceError
 from hicra_cli.core.progress import SilentProgress
+from hicra_cli.grams.annotators.ledger import Ledger
 
 from .asking import LEDGER, SECRET, VARIABLE, annotate, moves
 from .service_server import (
@@ -172,6 +173,44 @@ def test_a_killed_run_loses_at_most_what_was_in_flight_and_pays_nothing_twice(pr
     assert resumed == unbroken
     assert moves(resumed) == {gram: move_of(gram) for gram in KILL_GRAMS}
     assert SECRET.encode() not in ledger.read_bytes()
+
+
+INTERRUPTED = """
+import signal, sys
+from pathlib import Path
+from tests.grams.annotators.test_faults import run_once
+
+def stop(number, frame):
+    raise KeyboardInterrupt
+
+if sys.argv[4] == "handled":  # as the command line does
+    signal.signal(signal.SIGINT, stop)
+run_once(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+"""
+
+
+@pytest.mark.parametrize("handler", ["default", "handled"])
+def test_an_interrupt_ends_the_run_though_requests_hang_and_keeps_what_was_answered(provider, tmp_path, handler):
+    ledger = tmp_path / LEDGER
+
+    def hangs(request: Request) -> Response:
+        return Response(hang_s=60) if len(kept_grams(ledger)) >= BATCH else good(request)
+
+    with service_server(otherwise=hangs) as server:
+        process = subprocess.Popen(
+            [sys.executable, "-c", INTERRUPTED, provider, server.base_url, str(tmp_path), handler],
+            env={**os.environ, "NO_PROXY": "127.0.0.1", VARIABLE[provider]: SECRET},
+            stderr=subprocess.PIPE,
+        )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and len(kept_grams(ledger)) < BATCH:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)  # the hanging requests would take a minute
+        assert b"KeyboardInterrupt" in errors
+        assert SECRET.encode() not in errors
+        assert Ledger(ledger).torn_bytes == 0
+    assert len(kept_grams(ledger)) >= BATCH
 
 
 def kill_when(ledger: Path, enough: int, provider, server: ServiceServer, folder: Path) -> None:

@@ -44,12 +44,14 @@ def test_the_request_carries_schema_temperature_seed_key_and_data_apart_from_the
         ),
         refusing("json_schema is not supported by this server"),
         refusing("Unknown field", param="response_format.json_schema", status=422),
+        # as vLLM 0.32 words it
+        refusing("1 validation errors:\n  {'type': 'literal_error', 'loc': 'body.response_format.type', 'input': 'x'}"),
     ],
-    ids=["named", "in words", "422"],
+    ids=["named", "in words", "422", "vllm"],
 )
 def test_a_server_without_schemas_is_asked_for_a_json_object_and_then_for_plain_text(tmp_path, response):
     def fenced(request: Request) -> Response:
-        return reply(request, "```json\n" + answer_text(request) + "\n```")
+        return reply(request, "<think>```[1]```</think>\n```json\n" + answer_text(request) + "\n```")
 
     with service_server(otherwise=without("response_format", response, fenced)) as server:
         assert moves(annotate("openai", server, tmp_path)) == EXPECTED
@@ -102,11 +104,24 @@ def test_a_refusal_in_words_is_a_refusal(tmp_path):
     ]
 
 
-def test_a_prompt_too_long_for_the_model_is_halved(tmp_path):
+VLLM_TOO_LONG = (
+    "This model's maximum context length is 4096 tokens. However, your prompt contains at least 4097 input tokens, "
+    "which exceeds this limit even without any output tokens. (parameter=input_tokens, value=4097)"
+)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        refusing("Too many tokens", code="context_length_exceeded"),
+        refusing(VLLM_TOO_LONG, param="input_tokens"),
+        Response(413, b"<html>Request Entity Too Large</html>", content_type="text/html"),
+    ],
+    ids=["openai", "vllm", "proxy"],
+)
+def test_a_prompt_too_long_for_the_model_is_halved(tmp_path, response):
     def small(request: Request) -> Response:
-        if len(request.items) > 2:
-            return refusing("This model's maximum context length is 4096 tokens", code="context_length_exceeded")
-        return good(request)
+        return response if len(request.items) > 2 else good(request)
 
     with service_server(otherwise=small) as server:
         assert moves(annotate("openai", server, tmp_path, batch_size=6)) == EXPECTED
