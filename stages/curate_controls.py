@@ -6,14 +6,14 @@ from hicra_cli.core.errors import ArtifactError
 from hicra_cli.core.registry import Artifact, Registry
 from hicra_cli.grams.annotators.base import read_annotations
 from hicra_cli.grams.candidates import Candidate
-from hicra_cli.grams.controls import Placebo, drop, placebo
+from hicra_cli.grams.controls import Frequency, Placebo, drop, frequencies_in, placebo
 from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.grams.history import HISTORY_NAME
 
 from .annotate_grams import FILE_NAME as ANNOTATIONS_NAME
 from .base import Input, Work, Workspace
 from .curate_inputs import candidates_of, counted_grams
-from .curate_output import measure, write_lines, write_review
+from .curate_output import measure, rollout_rows, write_lines, write_review
 from .gram_sets import load_gram_set
 
 NOTEWORTHY = 0.25  # mean difference of log frequencies: a quarter more or less
@@ -52,7 +52,13 @@ def _placebo(space: Workspace, source: GramSet, counted: dict[str, Candidate]) -
             "a placebo is drawn from candidates, and there are none",
             fix="Run `hicra collect-grams`, or name some with --candidates",
         )
-    drawn = placebo(source, list(counted.values()), seed=space.config.seed, passed_over=_strategic(space))
+    drawn = placebo(
+        source,
+        list(counted.values()),
+        seed=space.config.seed,
+        passed_over=_strategic(space),
+        measured=_measured(space, source, counted),
+    )
     figures = drawn.to_summary()
     _remark(space, drawn, figures)
     history = [
@@ -63,8 +69,8 @@ def _placebo(space: Workspace, source: GramSet, counted: dict[str, Candidate]) -
             "placebo",
             f"stands for `{pair.gram.text}`: {pair.placebo.count} uses in {pair.placebo.document_frequency} problems"
             + (
-                f", {pair.gram_candidate.count} in {pair.gram_candidate.document_frequency}"
-                if pair.gram_candidate
+                f", {pair.frequency.count} in {pair.frequency.document_frequency}"
+                if pair.frequency
                 else ", its own are not known"
             ),
             pair.placebo,
@@ -101,6 +107,13 @@ def _row(gram: str, verdict: str, move: Any, rule: str, reason: str, candidate: 
         "document_frequency": candidate.document_frequency if candidate else None,
         "count": candidate.count if candidate else None,
     }
+
+
+def _measured(space: Workspace, source: GramSet, counted: dict[str, Candidate]) -> dict[str, Frequency]:
+    """The frequency in the rollouts of the grams that are no candidates: filtered, too rare, or from elsewhere."""
+    unknown = [gram for gram in source.grams if gram.text not in counted]
+    rows = rollout_rows(space, candidates_of(space), "count grams") if unknown else None
+    return {} if rows is None else frequencies_in(GramSet(tuple(unknown)), rows)
 
 
 def _strategic(space: Workspace) -> set[str]:

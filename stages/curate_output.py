@@ -51,7 +51,7 @@ def measure(space: Workspace, candidates: Artifact | None, gram_set: GramSet) ->
     Warns outside the bounds of `curate.coverage`. Raises DataError where no word of them is inside a gram; rollouts
     that have nothing to do with the set (see `has_own_candidates`) only call for a warning.
     """
-    rows = _rollouts(space, candidates)
+    rows = rollout_rows(space, candidates, "measure coverage")
     if rows is None:
         return None
     meter = CoverageMeter(gram_set, lru_cache(maxsize=8)(partial(_tokenizer, space.registry)))
@@ -108,27 +108,27 @@ def write_review(
     write_gram_review(space.folder / REVIEW_NAME, review)
 
 
+def rollout_rows(space: Workspace, candidates: Artifact | None, label: str) -> Iterator[RolloutRow] | None:
+    """The rollouts the candidates come from, with progress; None, with a note, where they are gone."""
+    try:
+        if candidates is None:
+            raise ArtifactError("there are no candidates, so there are no rollouts")
+        rollouts = input_of(space.registry, candidates, "rollouts")
+        path = rollouts.file(ROLLOUTS_NAME)
+    except ArtifactError as error:
+        space.progress.note(f"could not {label}: {error.what}")
+        return None
+    return _counted(space, path, label, rollouts.summary.get("rollouts"))
+
+
 def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """JSON lines."""
     with path.open("w", encoding="utf-8", newline="\n", errors="replace") as stream:
         stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def _rollouts(space: Workspace, candidates: Artifact | None) -> Iterator[RolloutRow] | None:
-    """Their rows, with progress; None, with a note, where they are gone."""
-    try:
-        if candidates is None:
-            raise ArtifactError("there are no candidates, so there are no rollouts to measure it on")
-        rollouts = input_of(space.registry, candidates, "rollouts")
-        path = rollouts.file(ROLLOUTS_NAME)
-    except ArtifactError as error:
-        space.progress.note(f"coverage was not measured: {error.what}")
-        return None
-    return _counted(space, path, rollouts.summary.get("rollouts"))
-
-
-def _counted(space: Workspace, path: Path, total: int | None) -> Iterator[RolloutRow]:
-    with space.progress.phase("measure coverage", total) as advance:
+def _counted(space: Workspace, path: Path, label: str, total: int | None) -> Iterator[RolloutRow]:
+    with space.progress.phase(label, total) as advance:
         for row in read_rollouts(path):
             yield row
             advance()

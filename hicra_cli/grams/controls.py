@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hicra_cli.core.errors import DataError
-from hicra_cli.core.records import StrategicGram
+from hicra_cli.core.records import FinishReason, StrategicGram
 from hicra_cli.core.seeds import generator_for
 from hicra_cli.grams.candidates import Candidate
 from hicra_cli.grams.gram_set import GramSet
+from hicra_cli.grams.matcher import TextMatcher
+from hicra_cli.grams.rollout_file import RolloutRow
+
+Words = tuple[str, ...]
 
 PLACEBO_SOURCE = "placebo"
 NEAREST = 5
@@ -21,11 +25,19 @@ NEAREST = 5
 
 
 @dataclass(frozen=True, slots=True)
+class Frequency:
+    """How often a gram is used, and in how many problems."""
+
+    document_frequency: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
-    """A gram and the random n-gram that stands for it. gram_candidate: None where the candidates do not hold it."""
+    """A gram, its frequency (None: not known), and the random n-gram that stands for it."""
 
     gram: StrategicGram
-    gram_candidate: Candidate | None
+    frequency: Frequency | None
     placebo: Candidate
 
 
@@ -53,7 +65,7 @@ class Placebo:
 
     def to_summary(self) -> dict[str, Any]:
         """How well it matches: numbers by length, and mean differences of the logarithms (0 is a perfect match)."""
-        known = [(pair.gram_candidate, pair.placebo) for pair in self.pairs if pair.gram_candidate is not None]
+        known = [(pair.frequency, pair.placebo) for pair in self.pairs if pair.frequency is not None]
         return {
             "lengths": _lengths(pair.gram.words for pair in self.pairs),
             "unmatched": len(self.unmatched),
@@ -64,18 +76,27 @@ class Placebo:
 
 
 def placebo(
-    gram_set: GramSet, candidates: Sequence[Candidate], *, seed: int, passed_over: Collection[str] = ()
+    gram_set: GramSet,
+    candidates: Sequence[Candidate],
+    *,
+    seed: int,
+    passed_over: Collection[str] = (),
+    measured: Mapping[str, Frequency] | None = None,
 ) -> Placebo:
     """For each gram a random n-gram with as many words and nearly its document frequency and count, none twice.
 
-    No n-gram of the set, none inside or around a gram of it, none of `passed_over` (what annotators call strategic). A
-    gram that the candidates do not hold is matched to its own document frequency, where it has one, else to the median
-    of the others. Independent of the order given. Raises DataError where nothing can be drawn.
+    No n-gram of the set, none inside or around a gram of it, none of `passed_over` (what annotators call strategic).
+    measured: frequencies of grams that the candidates do not hold; without, such a gram is matched to its own document
+    frequency, where it has one, else to the median of the others. Independent of the order given. Raises DataError
+    where nothing can be drawn.
     """
     members = {gram.words for gram in gram_set.grams}
     known = {tuple(each.gram.split()): each for each in candidates}
     pools = _pools(known, members, passed_over)
-    wanted = _frequencies(gram_set, known)
+    if not known:
+        raise _nothing_to_draw()
+    frequencies = _frequencies(gram_set, known, measured or {})
+    wanted = _wanted(gram_set, frequencies, known)
     generator = generator_for(seed, "placebo")
     pairs: list[Pair] = []
     unmatched: list[StrategicGram] = []
@@ -85,13 +106,24 @@ def placebo(
         if drawn is None:
             unmatched.append(gram)
         else:
-            pairs.append(Pair(gram, known.get(gram.words), drawn))
+            pairs.append(Pair(gram, frequencies.get(gram.words), drawn))
     if not pairs:
-        raise DataError(
-            "no n-gram can stand for a gram of the set: the candidates hold none of its lengths outside it",
-            fix="Collect candidates of the same lengths: `hicra collect-grams`",
-        )
+        raise _nothing_to_draw()
     return Placebo(tuple(sorted(pairs, key=lambda pair: pair.gram.words)), tuple(unmatched))
+
+
+def frequencies_in(gram_set: GramSet, rows: Iterable[RolloutRow]) -> dict[str, Frequency]:
+    """Of every gram, in rollouts that are not known to be wrong: what collecting counts."""
+    matcher = TextMatcher(gram_set)
+    counts: Counter[str] = Counter()
+    problems: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.is_correct is False:
+            continue
+        for occurrence in matcher.occurrences(row.text, truncated=row.finish_reason is FinishReason.LENGTH):
+            counts[occurrence.gram.text] += 1
+            problems[occurrence.gram.text].add(row.prompt_id)
+    return {gram.text: Frequency(len(problems[gram.text]), counts[gram.text]) for gram in gram_set.grams}
 
 
 def drop(gram_set: GramSet, fraction: float, *, seed: int) -> GramSet:
@@ -103,6 +135,13 @@ def drop(gram_set: GramSet, fraction: float, *, seed: int) -> GramSet:
     number = min(round(fraction * len(gram_set)), len(gram_set) - 1)
     left = sorted(order[number:].tolist())
     return replace(gram_set, grams=tuple(gram_set.grams[at] for at in left))
+
+
+def _nothing_to_draw() -> DataError:
+    return DataError(
+        "no n-gram can stand for a gram of the set: the candidates hold none of its lengths outside it",
+        fix="Collect candidates of the same lengths: `hicra collect-grams`",
+    )
 
 
 class _Pool:
@@ -126,7 +165,7 @@ class _Pool:
 
 
 def _pools(
-    known: Mapping[tuple[str, ...], Candidate], members: Collection[tuple[str, ...]], passed_over: Collection[str]
+    known: Mapping[Words, Candidate], members: Collection[Words], passed_over: Collection[str]
 ) -> dict[int, _Pool]:
     inside = {run for words in members for run in _runs(words)}
     by_length: defaultdict[int, list[Candidate]] = defaultdict(list)
@@ -140,27 +179,38 @@ def _pools(
     return {length: _Pool(candidates) for length, candidates in by_length.items()}
 
 
-def _runs(words: tuple[str, ...]) -> set[tuple[str, ...]]:
+def _runs(words: Words) -> set[Words]:
     """All runs of words in a gram, itself too."""
     return {words[start:end] for start in range(len(words)) for end in range(start + 1, len(words) + 1)}
 
 
 def _frequencies(
-    gram_set: GramSet, known: Mapping[tuple[str, ...], Candidate]
-) -> dict[tuple[str, ...], NDArray[np.float64]]:
-    """(2,) of each gram: logarithms of document frequency and count."""
-    found = {gram.words: np.array(_logarithms(known[gram.words])) for gram in gram_set.grams if gram.words in known}
-    values = list(found.values()) or [np.array(_logarithms(each)) for each in known.values()]
-    median = np.median(values, axis=0) if values else np.zeros(2)
+    gram_set: GramSet, known: Mapping[Words, Candidate], measured: Mapping[str, Frequency]
+) -> dict[Words, Frequency]:
+    """Of the grams of the set, where they are known."""
+    found = {
+        gram.words: Frequency(known[gram.words].document_frequency, known[gram.words].count)
+        for gram in gram_set.grams
+        if gram.words in known
+    }
+    return {gram.words: measured[gram.text] for gram in gram_set.grams if gram.text in measured} | found
+
+
+def _wanted(
+    gram_set: GramSet, frequencies: Mapping[Words, Frequency], known: Mapping[Words, Candidate]
+) -> dict[Words, NDArray[np.float64]]:
+    """(2,) for each gram: logarithms of the document frequency and count to look for."""
+    found = {words: np.array(_logarithms(each)) for words, each in frequencies.items()}
+    median = np.median(list(found.values()) or [np.array(_logarithms(each)) for each in known.values()], axis=0)
     for gram in gram_set.grams:
         if gram.words not in found:
-            frequency = gram.document_frequency
-            found[gram.words] = np.full(2, math.log(frequency)) if frequency else median
+            own = gram.document_frequency
+            found[gram.words] = np.full(2, math.log(own)) if own else median
     return found
 
 
-def _logarithms(candidate: Candidate) -> tuple[float, float]:
-    return math.log(max(1, candidate.document_frequency)), math.log(max(1, candidate.count))
+def _logarithms(each: Candidate | Frequency) -> tuple[float, float]:
+    return math.log(max(1, each.document_frequency)), math.log(max(1, each.count))
 
 
 def _lengths(grams: Any) -> dict[str, int]:

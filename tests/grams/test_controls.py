@@ -5,10 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hicra_cli.core.errors import DataError
-from hicra_cli.core.records import Move, StrategicGram
+from hicra_cli.core.records import Move, Outcome, StrategicGram
 from hicra_cli.grams import GramSet
 from hicra_cli.grams.candidates import Candidate
-from hicra_cli.grams.controls import drop, placebo
+from hicra_cli.grams.controls import Frequency, drop, frequencies_in, placebo
+from hicra_cli.grams.rollout_file import RolloutRow
 
 
 def candidate(gram, df=10, count=None) -> Candidate:
@@ -84,6 +85,26 @@ def test_a_gram_the_candidates_do_not_hold_is_matched_to_its_own_document_freque
     assert found.pairs[0].placebo.gram.startswith("near")
     assert found.to_summary()["unknown_frequency"] == 1
     assert "count_log_difference" not in found.to_summary()
+
+
+def test_a_gram_the_candidates_do_not_hold_is_matched_to_what_was_measured():
+    rows = [
+        RolloutRow("p1", 0, "let me check. let me check"),
+        RolloutRow("p1", 1, "let me check"),
+        RolloutRow("p2", 0, "let me check", outcome=Outcome.CORRECT),
+        RolloutRow("p3", 0, "let me check", outcome=Outcome.WRONG),
+    ]
+    gram_set = GramSet.from_phrases(["let me check", "never seen here"])
+    measured = frequencies_in(gram_set, rows)
+    assert measured == {"let me check": Frequency(2, 4), "never seen here": Frequency(0, 0)}
+    near = [candidate(f"near {letter} one", 2, 4) for letter in "abcde"]
+    rare = [candidate(f"rare {letter} one", 1, 1) for letter in "abcde"]
+    found = placebo(gram_set, [*near, *rare, *random_candidates(50, 500)], seed=0, measured=measured)
+    assert {own: drawn.split()[0] for own, drawn in texts(found.pairs).items()} == {
+        "let me check": "near",
+        "never seen here": "rare",
+    }
+    assert found.to_summary()["unknown_frequency"] == 0
 
 
 def test_without_candidates_of_the_length_nothing_can_be_drawn():

@@ -47,7 +47,7 @@ def test_a_list_alone_becomes_a_gram_set_without_any_annotation(empty, mine):
     assert {(line["verdict"], line["by"], line["rule"]) for line in history} == {("accept", f"import:{mine}", "listed")}
     assert artifact.summary["accepted_by"] == {"import": 3}
     assert artifact.summary["external_inputs"]["import-000"]["ref"] == str(mine)
-    assert [note for note in talk.notes if "coverage was not measured" in note]
+    assert [note for note in talk.notes if "could not measure coverage" in note]
 
 
 def test_a_list_joins_the_annotations_that_are_there(registry, mine):
