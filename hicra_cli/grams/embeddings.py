@@ -50,7 +50,10 @@ def open_embedder(choice: str, corpus: Sequence[str], *, seed: int) -> Embedder:
 
 
 def encoder_folder(choice: str) -> tuple[str, Path] | None:
-    """The encoder's name and folder, or None for lsa: a folder comes before a package, a package before the hub."""
+    """The encoder's name and folder, or None for lsa: a folder comes before a package, a package before the hub.
+
+    Raises ConfigError where there is none of that name, ServiceError where a model cannot be had from its hub.
+    """
     if choice == "lsa":
         return None
     if choice == "auto":

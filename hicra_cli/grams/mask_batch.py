@@ -5,6 +5,7 @@ those) and grams are found among what was read (`mask_trie`). Occurrences in mat
 that a truncation may have cut off, are dropped.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -74,8 +75,9 @@ class BatchMatcher:
     """Finds sequences of words in the ids of one tokenizer."""
 
     def __init__(self, sequences: Sequence[tuple[str, ...]], tokens: TokenBytes) -> None:
-        vocabulary = sorted({word for sequence in sequences for word in sequence})
-        letters = {word: number for number, word in enumerate(vocabulary, start=BREAK + 1)}
+        counts = Counter(word for sequence in sequences for word in sequence)
+        # Frequent words get neighbouring numbers, which packs the trie.
+        letters = {word: number for number, (word, _) in enumerate(counts.most_common(), start=BREAK + 1)}
         self._trie = GramTrie(sequences, letters)
         self._tokens = tokens
         self._flags = token_flags(tokens)
@@ -121,9 +123,9 @@ class BatchMatcher:
         return Batch(ids, ends=np.cumsum(lengths + 1) - 1, truncated=np.array(truncated, dtype=bool))
 
     def _read(self, batch: Batch) -> _Reading:
-        flags = self._flags[batch.ids]
+        flags = self._flags.take(batch.ids)
         starts = _run_starts(flags)
-        reading = _Reading(batch.ids, flags, starts, self._runs.read(batch.ids, self._classes[batch.ids], starts))
+        reading = _Reading(batch.ids, flags, starts, self._runs.read(batch.ids, self._classes.take(batch.ids), starts))
         if batch.truncated.any():
             self._break_cut_words(reading, batch)
         return reading
@@ -150,9 +152,9 @@ class BatchMatcher:
         for rollout, last in zip(cut.tolist(), lasts.tolist(), strict=True):
             start, end = int(starts[rollout]), int(batch.ends[rollout])
             tail = start + self._tail(batch.ids[start:end])
-            while last > 0 and symbols.letters[last] == BREAK:  # what may go on as an apostrophe is one for now
+            while last >= 0 and symbols.letters[last] == BREAK:  # what may go on as an apostrophe is one for now
                 last -= 1
-            if tail < end and last > 0:
+            if tail < end and last >= 0:
                 _, _, token, up_to = self._runs.places(symbols.rows[last : last + 1])[0].tolist()
                 complete_token, complete = self._last_complete(batch.ids[tail:end])
                 place = (int(reading.starts[symbols.runs[last]]) + token, up_to - 1)
@@ -182,7 +184,7 @@ class BatchMatcher:
         return (token, position - int(ends[token]) + len(pieces[token])) if position >= 0 else (0, 0)
 
 
-_BATCH_TOKENS = 1 << 18
+_BATCH_TOKENS = 1 << 17
 
 
 def _run_starts(flags: NDArray[np.uint16]) -> Ints:

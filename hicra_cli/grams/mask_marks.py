@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hicra_cli.grams.mask_maths import SEPARATOR, left_out_bytes
+from hicra_cli.grams.mask_ranges import group_numbers
 from hicra_cli.grams.mask_tokens import (
     BACKSLASH_LAST,
     BREAKS,
@@ -73,7 +74,7 @@ class MarkReader:
     def _excerpt(self, asked: Ints, ids: Ints, flags: NDArray[np.uint16]) -> Excerpt:
         """What says where maths and code are in the parts with a token that is asked for."""
         noted = np.flatnonzero((flags & (MARKED | BACKSLASH_LAST | BREAKS)) != 0)
-        there = flags[noted]
+        there = flags.take(noted)
         breaks = noted[(there & BREAKS) != 0]
         marked, delimiters, environments = _marked(noted, there, flags)
         wanted = _parts_with(asked, breaks) & _parts_with(delimiters, breaks)
@@ -92,10 +93,10 @@ class MarkReader:
         parts = _part_of(tokens, breaks)
         ends_part = np.append(parts[1:] != parts[:-1], len(parts) > 0)[: len(parts)]
         before_gap = np.append(tokens[1:] - tokens[:-1] > 1, False)[: len(parts)]
-        pieces = ids[tokens] + np.where(ends_part, 2, before_gap) * (len(self._pieces) // 3)
-        ends = np.cumsum(self._lengths[pieces])
+        pieces = ids.take(tokens) + np.where(ends_part, 2, before_gap) * (len(self._pieces) // 3)
+        ends = np.cumsum(self._lengths.take(pieces))
         return Excerpt(
-            data=b"".join(self._pieces[pieces].tolist()),
+            data=b"".join(self._pieces.take(pieces).tolist()),
             tokens=tokens,
             ends=ends,
             cuts=np.concatenate([[0], ends[ends_part]]),
@@ -137,8 +138,7 @@ def _parts_with(tokens: Ints, breaks: Ints) -> NDArray[np.bool_]:
 
 def _part_of(tokens: Ints, breaks: Ints) -> Ints:
     """The part of each token; the tokens are sorted."""
-    parts: Ints = np.repeat(np.arange(len(breaks)), np.diff(np.searchsorted(tokens, breaks), prepend=0))
-    return parts
+    return group_numbers(np.diff(np.searchsorted(tokens, breaks), prepend=0))
 
 
 def _keys(excerpt: Excerpt, positions: Ints) -> Ints:

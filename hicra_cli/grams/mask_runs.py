@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hicra_cli.grams.automaton import BREAK
+from hicra_cli.grams.mask_ranges import group_numbers, joined_ranges
 from hicra_cli.grams.mask_store import GrowingArray, NumberTable
 from hicra_cli.text.tokens import TokenBytes, decoded
 from hicra_cli.text.words import chunk_words
@@ -56,31 +57,30 @@ class RunReader:
         for run in np.flatnonzero(entries < 0).tolist():
             entries[run] = self._learn(ids, classes, int(starts[run]), int(lengths[run]))
         runs = self._long_stretches(entries)
-        entries = entries[runs]
-        counts = self._counts.used[entries]
-        runs = np.repeat(runs, counts)
-        rows = np.arange(len(runs)) + np.repeat(self._firsts.used[entries] - (np.cumsum(counts) - counts), counts)
-        return Symbols(self._symbol_letters.used[rows], runs, rows)
+        entries = entries.take(runs)
+        counts = self._counts.used.take(entries)
+        rows = joined_ranges(self._firsts.used.take(entries), counts)
+        runs = runs.take(group_numbers(counts))
+        return Symbols(self._symbol_letters.used.take(rows), runs, rows)
 
     def _long_stretches(self, entries: Ints) -> Ints:
         """The runs of stretches that may hold a gram, each stretch after the break before it."""
-        before = np.cumsum(self._counts.used[entries])
+        before = np.cumsum(self._counts.used.take(entries))
         closing = np.flatnonzero(entries == _LONE_BREAK)
-        opening = np.concatenate([closing[:0], [-1], closing[:-1]])[: len(closing)]  # the last run is a break as well
-        num_symbols = np.diff(before[closing], prepend=0) - 1
+        num_symbols = np.diff(before.take(closing), prepend=0) - 1
         chosen = np.flatnonzero(num_symbols >= self._shortest)
-        opening, closing = opening[chosen], closing[chosen]
-        lengths = closing - opening
-        runs: Ints = np.arange(lengths.sum()) + np.repeat(opening - (np.cumsum(lengths) - lengths), lengths)
-        return runs
+        turns = np.zeros(len(entries), dtype=np.int8)
+        turns[np.where(chosen > 0, closing.take(chosen - 1, mode="clip"), 0)] = 1
+        turns[closing.take(chosen)] -= 1
+        return np.flatnonzero(np.cumsum(turns, dtype=np.int8))
 
     def places(self, rows: Ints) -> Ints:
         """(M, 4): first token of each symbol in its run, bytes before it, last token, bytes up to its end."""
-        return self._places.used[rows]
+        return self._places.used.take(rows, axis=0)
 
     def _known(self, classes: NDArray[np.int32], starts: Ints, lengths: Ints) -> Ints:
         """The entry of each run, -1 for those to be learned."""
-        nodes = classes[starts].astype(np.int64)
+        nodes = classes.take(starts).astype(np.int64)
         several = np.flatnonzero(lengths > 1)
         long = lengths[several] > _LONGEST
         nodes[several[long]] = -1
@@ -93,7 +93,7 @@ class RunReader:
             nodes[walking] = reached
             depth += self._stride
             walking = walking[(lengths[walking] > depth) & (reached >= 0)]
-        entries = self._entries.used[nodes]
+        entries = self._entries.used.take(nodes, mode="clip")
         entries[several[nodes[several] < 0]] = -1
         return entries
 

@@ -51,7 +51,7 @@ class NumberTable:
     def get_all(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """(N,): the number of each key, -1 where it has none."""
         slots = self._slots(keys)
-        there, numbers = self._keys[slots], self._values[slots]
+        there, numbers = self._keys.take(slots), self._values.take(slots)
         others = np.flatnonzero(there != keys)
         numbers[others] = -1
         searching = others[there[others] >= 0]

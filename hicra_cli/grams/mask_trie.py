@@ -31,6 +31,10 @@ class GramTrie:
                 node = following
             last_nodes.append(node)
         self._base, self._check, cells = _double_array(children, num_letters=len(letters))
+        # The child of the root by each letter; 0, the root itself, where there is none.
+        self._first_nodes = np.zeros(len(letters) + 1, dtype=np.int64)
+        self._first_nodes[list(children[0])] = cells[list(children[0].values())]
+        self._shortest = min(map(len, sequences), default=1)
         self._sequence_of = np.full(len(self._check), -1)
         self._sequence_of[cells[last_nodes]] = np.arange(len(sequences))
 
@@ -53,18 +57,20 @@ class GramTrie:
         return starts[opens], reached[closes]
 
     def _by_length(self, letters: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
-        starts = np.flatnonzero(letters)
-        nodes = np.zeros(len(starts), dtype=np.int64)
+        nodes = self._first_nodes.take(letters)
+        starts = np.flatnonzero(nodes)
+        nodes = nodes.take(starts)
         row = np.append(letters, 0)  # a break ends it
-        length = 0
+        length = 1
         while len(starts):
-            cells = self._base[nodes] + row[starts + length]
-            alive = np.flatnonzero(self._check[cells] == nodes)
-            starts, nodes = starts[alive], cells[alive]
+            if length >= self._shortest:
+                sequences = self._sequence_of.take(nodes)
+                ended = np.flatnonzero(sequences >= 0)
+                yield starts.take(ended), starts.take(ended) + length, sequences.take(ended)
+            cells = self._base.take(nodes) + row[length:].take(starts)
+            alive = np.flatnonzero(self._check.take(cells) == nodes)
+            starts, nodes = starts.take(alive), cells.take(alive)
             length += 1
-            sequences = self._sequence_of[nodes]
-            ended = np.flatnonzero(sequences >= 0)
-            yield starts[ended], starts[ended] + length, sequences[ended]
 
 
 def _double_array(children: list[dict[int, int]], *, num_letters: int) -> tuple[Ints, NDArray[np.int32], Ints]:
@@ -96,7 +102,7 @@ def _double_array(children: list[dict[int, int]], *, num_letters: int) -> tuple[
     return base_of, check, np.array(cells)
 
 
-_TRIES = 32
+_TRIES = 256
 
 
 def _room_for(letters: list[int], used: bytearray, lowest: int) -> int:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hicra_cli.core.records import Move, StrategicGram
 from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.grams.mask_batch import Batch, BatchMatcher, Hits, TokenIds
+from hicra_cli.grams.mask_ranges import group_numbers, joined_ranges
 from hicra_cli.grams.text_matcher import Place, TextMatcher, TextOccurrence, longest_from_left
 from hicra_cli.text.tokens import token_bytes
 
@@ -177,6 +178,4 @@ class PlanningMatcher:
 def _covered(hits: Hits) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The tokens of every occurrence, one occurrence after the other, and which occurrence each belongs to."""
     lengths = hits.last_tokens + 1 - hits.first_tokens
-    owners = np.repeat(np.arange(len(lengths)), lengths)
-    before = np.cumsum(lengths) - lengths
-    return np.arange(len(owners)) + (hits.first_tokens - before)[owners], owners
+    return joined_ranges(hits.first_tokens, lengths), group_numbers(lengths)

@@ -45,7 +45,8 @@ def cluster_usage(
 ) -> Usage:
     """Count over the solutions. grams: (M,) normalised, distinct; cluster_ids: (M,) from 0 to K - 1.
 
-    by_problem: documents are problems, else solutions. Raises RunError where there is no solution.
+    by_problem: documents are problems, else solutions. Unsuccessful solutions count for nothing. Raises RunError where
+    no solution is left.
     """
     gram_set = GramSet(tuple(StrategicGram(tuple(gram.split())) for gram in grams))
     matcher = TextMatcher(gram_set)
@@ -56,7 +57,7 @@ def cluster_usage(
     documents: dict[str, int] = {}
     pairs = _DistinctPairs(num_clusters)
     number = 0
-    for number, solution in enumerate(solutions, start=1):
+    for number, solution in enumerate((each for each in solutions if each.successful), start=1):
         document = documents.setdefault(solution.problem_id if by_problem else str(number), len(documents))
         places = matcher.places(solution.text, truncated=solution.truncated)
         rows = row_of[np.fromiter((place[2] for place in places), np.int64, len(places))]

@@ -141,6 +141,11 @@ def test_without_solutions_nothing_can_be_counted():
         annotated(solutions=[])
 
 
+def test_unsuccessful_solutions_count_for_nothing():
+    failed = [Solution(f"f{at}", "He sold his red bike.", successful=False) for at in range(20)]
+    assert annotated(solutions=[*failed, *SOLUTIONS]) == annotated()
+
+
 def test_a_gram_cut_off_by_truncation_is_no_use():
     cut = [Solution("p", "so let me check", truncated=True), Solution("q", "so let me check", truncated=False)]
     report = annotated(["let me check"], cut, keep_fraction=1.0)[1]
