@@ -47,7 +47,7 @@ COUNTING_FIELDS = (
     "contexts",
 )
 SCRATCH = "scratch"
-MOST_GROUPS = 32
+MOST_GROUPS = 16
 """Policies and steps that the summary lists; a file may hold thousands."""
 
 

@@ -4,7 +4,7 @@ Each policy draws the same samples of the same prompts, so the rollouts are bala
 succeed is the policy's business, and what ranking makes of that is `collect.balance`.
 
 A rollout is kept as soon as it is finished: a killed run, resumed, draws what is missing and nothing else. Tokens are a
-function of seed, prompt and sample; resumed in another company their log-probs may differ in the last bit (1e-7).
+function of seed, prompt and sample; in a batch of another height their log-probs are rounded otherwise (up to 1e-5).
 """
 
 import json

@@ -170,6 +170,13 @@ def test_rollouts_are_read_back_as_written_and_equal_rows_are_equal_bytes(tmp_pa
     assert all(same(*pair) for pair in zip(rows, back, strict=True))
 
 
+def test_rollouts_can_be_read_without_their_arrays(tmp_path):
+    write_rollouts(tmp_path / "a.parquet", [FULL])
+    (row,) = read_rollouts(tmp_path / "a.parquet", with_tokens=False)
+    assert (row.prompt_token_ids, row.token_ids, row.sampler_logprobs) == (None, None, None)
+    assert (row.text, row.outcome, row.step) == (FULL.text, FULL.outcome, FULL.step)
+
+
 @given(st.text(alphabet=st.characters(), max_size=20))
 def test_any_text_can_be_written(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("any") / "r.parquet"
