@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -35,7 +36,7 @@ def asked(interview) -> str | None:
     return None if interview.current is None else interview.current.considered.gram
 
 
-def lines(journal: Path) -> list[dict]:
+def lines(journal: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in journal.read_text().splitlines()]
 
 
@@ -121,10 +122,10 @@ def test_a_chosen_move_is_used_when_the_gram_is_accepted_and_kept_at_once_when_i
         interview.choose_move(Move.DEDUCTION)
         assert interview.decisions == {}
         interview.decide("accept")
-        assert interview.decisions["let me check"].move is Move.DEDUCTION
+        assert str(interview.decisions["let me check"].move) == "deduction"
         interview.pages.step(-1)
         interview.choose_move(Move.BRANCHING)
-        assert interview.decisions["let me check"].move is Move.BRANCHING
+        assert str(interview.decisions["let me check"].move) == "branching"
         interview.undo()
         assert interview.move_of(QUESTIONS[0]) is Move.DEDUCTION
         interview.choose_move(Move.BRANCHING)
