@@ -214,7 +214,9 @@ def draw_audit(accepted: Sequence[Counted], others: Sequence[Counted], *, size: 
     population = _outside(used, others)
     if not used or not population:
         half = "gram of the set occurs in the candidates" if not used else "n-gram is left outside the set"
-        raise DataError(f"no {half}: there is nothing to compare", fix="Collect from more rollouts")
+        raise DataError(
+            f"no {half}: there is nothing to compare", fix="Collect from more rollouts, or name other --candidates"
+        )
     generator = generator_for(seed, "audit")
     order = generator.permutation(len(used))
     strategic = [used[at] for at in order[: min(len(used), max(1, size // 2))]]
