@@ -19,7 +19,7 @@ from hicra_cli.core.records import FinishReason, StrategicGram
 from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.grams.matcher import PlanningMatcher, TextMatcher
 from hicra_cli.grams.rollout_file import RolloutRow
-from hicra_cli.text.words import segments
+from hicra_cli.grams.word_counts import Span, WordCounter, union
 
 QUARTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
 NO_MOVE = "none"
@@ -204,6 +204,7 @@ class CoverageMeter:
         self._tokenizer_of = tokenizer_of
         self._known_moves = sorted({_move(gram) for gram in gram_set.grams})
         self._text = TextMatcher(gram_set)
+        self._counter = WordCounter()
         self._by_tokens: dict[str | None, PlanningMatcher | None] = {}
         self._words, self._pieces, self._tokens = Share(), Share(), Share()
         self._shares: list[float] = []
@@ -219,9 +220,8 @@ class CoverageMeter:
         occurrences = self._text.occurrences(row.text, truncated=truncated)
         spans = [(each.start, each.end) for each in occurrences]
         moves = [_move(each.gram) for each in occurrences]
-        words = [(word.start, word.end) for segment in segments(row.text) for word in segment]
-        pieces = Share(_covered(words, spans), len(row.text.split()))
-        self._words.add(pieces.planning, len(words))
+        pieces = Share(self._counter.words_inside(row.text, spans), len(row.text.split()))
+        self._words.add(pieces.planning, self._counter.words(row.text))
         self._pieces.add(pieces.planning, pieces.total)
         texts = Counter(each.gram.text for each in occurrences)
         self._occurrences.update(texts)
@@ -237,7 +237,7 @@ class CoverageMeter:
             self._with_tokens += 1
             self._count(row, Share(int(mask.sum()), len(mask)), spans, moves, _length)
         else:
-            self._count(row, pieces, spans, moves, partial(_covered, words))
+            self._count(row, pieces, spans, moves, partial(self._counter.words_inside, row.text))
 
     def measured(self) -> Coverage:
         """The figures of the rows so far."""
@@ -261,9 +261,9 @@ class CoverageMeter:
         self,
         row: RolloutRow,
         share: Share,
-        spans: Sequence[tuple[int, int]],
+        spans: Sequence[Span],
         moves: Sequence[str],
-        units: Callable[[Sequence[tuple[int, int]]], int],
+        units: Callable[[Sequence[Span]], int],
     ) -> None:
         """One rollout's share, by move and by checkpoint."""
         self._number += 1
@@ -294,24 +294,9 @@ def _move(gram: StrategicGram) -> str:
     return gram.move.value if gram.move else NO_MOVE
 
 
-def _covered(words: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> int:
-    """Words inside any of the spans, which are sorted by start."""
-    covered, at, reached = 0, 0, 0
-    for start, end in words:
-        while at < len(spans) and spans[at][0] <= start:
-            reached = max(reached, spans[at][1])
-            at += 1
-        covered += end <= reached
-    return covered
-
-
-def _length(spans: Sequence[tuple[int, int]]) -> int:
-    """Units inside the union of the spans, which are sorted by start."""
-    length, reached = 0, 0
-    for start, end in spans:
-        length += max(0, end - max(start, reached))
-        reached = max(reached, end)
-    return length
+def _length(spans: Iterable[Span]) -> int:
+    """Units inside any of the spans, which are sorted by start."""
+    return sum(end - start for start, end in union(spans))
 
 
 def _checkpoint_order(item: tuple[tuple[str | None, int | None], Checkpoint]) -> tuple[str, int]:

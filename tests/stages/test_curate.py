@@ -259,3 +259,11 @@ def test_real_rollouts_give_a_gram_set_of_a_few_per_cent_of_their_pieces(rollout
         found = {line["gram"]: line["move"] for line in lines(artifact, "grams.jsonl")}
     assert {gram: found.get(gram) for gram in wanted} == wanted
     assert 0.005 < artifact.summary["coverage"]["planning_pieces"] < 0.15
+
+
+def test_the_same_inputs_give_the_same_bytes(registry):
+    results = [
+        execute(curate.STAGE, configured(registry), registry, SilentProgress(), force=True).artifact for _ in range(2)
+    ]
+    assert results[0].version != results[1].version
+    assert results[0].digest == results[1].digest
