@@ -21,7 +21,7 @@ from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.grams.mask_batch import Batch, BatchMatcher, Hits, TokenIds
 from hicra_cli.grams.mask_ranges import group_numbers, joined_ranges
 from hicra_cli.grams.text_matcher import Place, TextMatcher, TextOccurrence, longest_from_left
-from hicra_cli.text.tokens import token_bytes
+from hicra_cli.text.tokens import TokenBytes, token_bytes
 
 __all__ = ["MOVES", "Occurrence", "Place", "PlanningMatcher", "TextMatcher", "TextOccurrence", "TokenLabels",
            "longest_from_left"]  # fmt: skip
@@ -74,6 +74,10 @@ class PlanningMatcher:
         self._moves = np.array([*moves, -1], dtype=np.int8)  # the last one is that of no gram
         self._batches = BatchMatcher([gram.words for gram in gram_set.grams], self._tokens)
         self._in_turn = threading.Lock()
+
+    def __reduce__(self) -> tuple[type["PlanningMatcher"], tuple[GramSet, TokenBytes]]:
+        """Built anew by whoever unpickles it: what it remembers and its lock stay behind."""
+        return PlanningMatcher, (self.gram_set, self._tokens)
 
     def planning_mask(self, token_ids: TokenIds, *, truncated: bool = False) -> NDArray[np.bool_]:
         """(N,) bool: S_i, the tokens with any byte inside an occurrence."""

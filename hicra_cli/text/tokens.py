@@ -140,7 +140,9 @@ class TokenBytes:
 
 
 def token_bytes(tokenizer: Any) -> TokenBytes:
-    """The table of this tokenizer object, built once as long as the object lives and its vocabulary keeps its size."""
+    """The table of this tokenizer object, built once as long as the object lives and its vocabulary keeps its size; a table is its own."""
+    if isinstance(tokenizer, TokenBytes):
+        return tokenizer
     try:
         table = _tables.get(tokenizer)
     except TypeError:  # neither hashable nor weakly referable

@@ -1,11 +1,16 @@
 """Planning masks on chosen sentences, with the masks worked out by hand."""
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from hicra_cli.core.errors import DataError
 from hicra_cli.core.records import Move
 from hicra_cli.grams import GramSet, PlanningMatcher, TextMatcher
+from hicra_cli.grams.matcher import MOVES
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +162,63 @@ def test_masks_of_a_batch_are_those_of_its_rollouts(matcher, tokenizer):
 def test_token_ids_may_be_a_numpy_array(matcher, tokenizer):
     ids = tokenizer.encode("so let me think").ids
     np.testing.assert_array_equal(matcher.planning_mask(np.array(ids, dtype=np.int32)), matcher.planning_mask(ids))
+
+
+@pytest.fixture(scope="module")
+def labelled(tokenizer):
+    phrases = ["let me think", "me think now so", "think now so x", "so let me"]
+    return PlanningMatcher(
+        GramSet.from_phrases(phrases, [Move.DEDUCTION, Move.BRANCHING, None, Move.BACKTRACING]), tokenizer
+    )
+
+
+def test_labels_name_the_longest_gram_and_of_equal_ones_the_first(labelled, tokenizer):
+    # words: so let me think now so x. "so let me" and "let me think" have 3 words, "me think now so" and
+    # "think now so x" 4: the first of these takes me, think, now, so; x is left to the other, let to "so let me"
+    labels = labelled.labels(tokenizer.encode(" so let me think now so x that").ids)
+    names = [None if index < 0 else labelled.gram_set.grams[index].text for index in labels.gram_indices.tolist()]
+    assert names == ["so let me", "so let me", *["me think now so"] * 4, "think now so x", None]
+    assert labels.planning_mask.tolist() == [True] * 7 + [False]
+    moves = [None if code < 0 else MOVES[code] for code in labels.move_codes.tolist()]
+    assert moves == [Move.BACKTRACING, Move.BACKTRACING, *[Move.BRANCHING] * 4, None, None]
+    assert (labels.gram_indices.dtype, labels.move_codes.dtype) == (np.int32, np.int8)
+
+
+def test_padded_rows_are_read_through_their_response_mask(matcher, tokenizer):
+    # "so let me think" with the prompt "let me" before it and padding behind; the prompt's gram is not continued
+    prompt, response = tokenizer.encode(" let me").ids, tokenizer.encode(" think so let me think").ids
+    row = [*prompt, *response, 0, 0]
+    response_mask = np.array([[0] * 2 + [1] * 5 + [0] * 2, [0] * 9])
+    mask = matcher.padded_planning_mask(np.array([row, row]), response_mask)
+    assert mask.tolist() == [[False] * 4 + [True] * 3 + [False] * 2, [False] * 9]
+    assert matcher.padded_planning_mask(np.array([row]), response_mask[:1], truncated=[True]).sum() == 0
+    assert matcher.padded_planning_mask(np.zeros((2, 3)), np.zeros((2, 3))).sum() == 0
+
+
+def test_torch_tensors_are_token_ids_too(matcher, tokenizer):
+    torch = pytest.importorskip("torch")
+    ids = tokenizer.encode("so let me think").ids
+    np.testing.assert_array_equal(matcher.planning_mask(torch.tensor(ids)), matcher.planning_mask(ids))
+
+
+def test_a_matcher_survives_pickling_and_threads(matcher, tokenizer):
+    rollouts = [tokenizer.encode(f"so {number} let me think wait let me").ids for number in range(50)]
+    expected = [mask.tolist() for mask in matcher.planning_masks(rollouts)]
+    again = pickle.loads(pickle.dumps(matcher))  # noqa: S301
+    with ThreadPoolExecutor(4) as pool:
+        assert [mask.tolist() for mask in pool.map(again.planning_mask, rollouts)] == expected
+
+
+def test_lone_surrogates_are_text_that_no_gram_crosses():
+    matcher = TextMatcher(GramSet.from_phrases(["let me think"]))
+    text = "let \ud800 me think, let me think\udfff let me think \ud83d"
+    assert [(found.start, found.end) for found in matcher.occurrences(text)] == [(16, 28), (30, 42)]
+    with pytest.raises(DataError, match="can never occur"):
+        GramSet.from_phrases(["let \ud800 think"])
+
+
+def test_a_response_without_a_blank_is_read_whole(matcher, tokenizer):
+    # 40,000 tokens and no blank, which no memory of runs should hold one by one
+    ids = tokenizer.encode("x" * 40_000 + " let me think").ids
+    assert matcher.planning_mask(ids).sum() == 3
+    assert matcher.planning_mask(tokenizer.encode("-" * 40_000).ids, truncated=True).sum() == 0

@@ -14,6 +14,7 @@ from hicra_cli.text.words import segments
 from tests.reference.matching import (
     decode_slowly,
     reference_counted,
+    reference_grams,
     reference_mask,
     reference_occurrences,
     reference_words,
@@ -33,6 +34,11 @@ FRAGMENTS = ["let", "Let", "LET", "me", "think", "that", "'s", "’s", "not", "r
              "\\boxed", "{", "}", "\\", "`", "``", "```", "```py", "<|end|>", "</think>", "İ"]  # fmt: skip
 phrases = st.sampled_from([phrase.title() for phrase in PHRASES] + PHRASES).map(lambda phrase: f" {phrase} ")
 texts = st.lists(st.one_of(st.sampled_from(FRAGMENTS), phrases), max_size=14).map("".join)
+
+
+@cache
+def matcher_of(kind):
+    return PlanningMatcher(GRAM_SET, KINDS[kind]())
 
 
 @cache
@@ -138,8 +144,17 @@ def reference_bytes(kind, tokenizer, index):
 def assert_equal_masks(kind, ids, *, truncated):
     tokenizer = KINDS[kind]()
     pieces = [reference_bytes(kind, tokenizer, index) for index in ids]
-    fast = PlanningMatcher(GRAM_SET, tokenizer).planning_mask(ids, truncated=truncated)
-    assert fast.tolist() == reference_mask(pieces, GRAMS, truncated=truncated)
+    matcher = matcher_of(kind)
+    assert matcher.planning_mask(ids, truncated=truncated).tolist() == reference_mask(
+        pieces, GRAMS, truncated=truncated
+    )
+    labels = matcher.labels(ids, truncated=truncated)
+    grams = [None if index < 0 else GRAMS[index] for index in labels.gram_indices.tolist()]
+    assert grams == reference_grams(pieces, GRAMS, truncated=truncated)
+    assert labels.planning_mask.tolist() == [gram is not None for gram in grams]
+    # what a matcher has read before makes no difference
+    anew = PlanningMatcher(GRAM_SET, tokenizer)
+    assert anew.planning_mask(ids, truncated=truncated).tolist() == labels.planning_mask.tolist()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -158,6 +173,38 @@ def test_the_mask_of_arbitrary_ids_is_the_slow_mask(kind, data, truncated):
     cut = data.draw(texts)
     position = data.draw(st.integers(0, len(ids)))
     assert_equal_masks(kind, [*ids[:position], *tokenizer.encode(cut).ids, *ids[position:]], truncated=truncated)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=60, deadline=None)
+@given(batch=st.lists(st.tuples(texts, st.booleans()), max_size=5))
+def test_a_batch_gives_what_each_rollout_gives_alone(kind, batch):
+    tokenizer, matcher = KINDS[kind](), matcher_of(kind)
+    rollouts = [tokenizer.encode(text).ids for text, _ in batch]
+    truncated = [cut for _, cut in batch]
+    masks = matcher.planning_masks(rollouts, truncated=truncated)
+    labels = matcher.batch_labels(rollouts, truncated=truncated)
+    assert len(masks) == len(labels) == len(rollouts)
+    for ids, cut, mask, label in zip(rollouts, truncated, masks, labels, strict=True):
+        assert mask.tolist() == label.planning_mask.tolist() == matcher.planning_mask(ids, truncated=cut).tolist()
+        spans = matcher.spans(ids, truncated=cut)
+        covered = {token for span in spans for token in range(span.first_token, span.end_token)}
+        assert covered >= set(mask.nonzero()[0].tolist())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=60, deadline=None)
+@given(text=texts, truncated=st.booleans())
+def test_spans_of_ids_are_the_slow_occurrences_in_their_text(kind, text, truncated):
+    tokenizer, matcher = KINDS[kind](), matcher_of(kind)
+    ids = [index for index in tokenizer.encode(text).ids if reference_bytes(kind, tokenizer, index) is not None]
+    shown, _ = decode_slowly(b"".join(reference_bytes(kind, tokenizer, index) for index in ids))
+    expected = reference_occurrences(shown, GRAMS, truncated=truncated)
+    spans = matcher.spans(ids, truncated=truncated)
+    assert [(span.gram.words, span.start, span.end) for span in spans] == expected
+    mask = matcher.planning_mask(ids, truncated=truncated)
+    for span in spans:
+        assert mask[[span.first_token, span.end_token - 1]].all()  # the first and last token hold bytes of it
 
 
 @settings(max_examples=400, deadline=None)

@@ -37,6 +37,20 @@ def reference_mask(pieces, grams, *, truncated=False):
     return mask
 
 
+def reference_grams(pieces, grams, *, truncated=False):
+    """The gram of each token or None: the one of most words there, of equally long ones the first to begin."""
+    chosen = [None] * len(pieces)
+    for part in _between_breaks(pieces):
+        owners = [index for index in part for _ in pieces[index]]
+        text, sizes = decode_slowly(b"".join(pieces[index] for index in part))
+        at_end = truncated and (not pieces or part[-1:] == [len(pieces) - 1])
+        found = reference_occurrences(text, grams, truncated=at_end)
+        for gram, start, end in sorted(found, key=lambda one: (-len(one[0]), one[1])):
+            for byte in range(sum(sizes[:start]), sum(sizes[:end])):
+                chosen[owners[byte]] = chosen[owners[byte]] or gram
+    return chosen
+
+
 def reference_occurrences(text, grams, *, truncated=False):
     """(gram, start, end) of every gram at every word, in the order of start and end."""
     found = set()
