@@ -9,7 +9,8 @@ from hicra_cli.commands.review_text import context_text, help_lines, key_lines
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from hicra_cli.grams.audit import AuditInterview, AuditItem
+    from hicra_cli.grams.audit import AuditInterview
+    from hicra_cli.grams.audit_draw import AuditItem
 
 QUESTION = "Does this plan, i.e. steer the reasoning (deduce, branch, go back), rather than calculate or state?"
 KEYS = (("y", "yes"), ("n", "no"), ("s", "skip"), ("u", "undo"), ("p", "previous"), ("?", "help"), ("q", "quit"))

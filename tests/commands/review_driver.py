@@ -10,7 +10,8 @@ from hicra_cli.commands.asking import asker
 from hicra_cli.core.output import Output
 from hicra_cli.core.records import Move
 from hicra_cli.grams.annotators.base import Annotation
-from hicra_cli.grams.audit import AuditInterview, AuditItem
+from hicra_cli.grams.audit import AuditInterview
+from hicra_cli.grams.audit_draw import AuditItem
 from hicra_cli.grams.curation import Considered, Question, Ruling
 from hicra_cli.grams.interview import Interview
 

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from hicra_cli.core.errors import DataError
 from hicra_cli.grams.audit import (
     AuditInterview,
-    AuditItem,
-    draw_audit,
     estimate_audit,
     hold_audit,
     wilson_interval,
 )
+from hicra_cli.grams.audit_draw import AuditItem, draw_audit
 from hicra_cli.grams.curation import Considered
 
 

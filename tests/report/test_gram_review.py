@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from hicra_cli.core.records import FinishReason, Move, Outcome
-from hicra_cli.grams.audit import AuditItem, estimate_audit
+from hicra_cli.grams.audit import estimate_audit
+from hicra_cli.grams.audit_draw import AuditItem
 from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.grams.highlights import gram_spans
 from hicra_cli.grams.rollout_file import RolloutRow
