@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from hicra_cli.core.seeds import generator_for
 from hicra_cli.grams.embeddings import Embeddings
 
-EXACT_ROWS = 65_536
+EXACT_ROWS = 131_072
 MAX_EDGES = 50_000_000
 MIN_NEIGHBOURS = 32
-PROBES = 12
+PROBES = 32
 _BLOCK_BYTES = 1 << 28
 _ROUNDS = 8
 _SAMPLE_PER_CENTRE = 64
@@ -44,8 +44,8 @@ class Neighbours:
 def near_pairs(embeddings: Embeddings, *, threshold: float, seed: int, exact_rows: int = EXACT_ROWS) -> Neighbours:
     """Rows whose cosine is at least `threshold`.
 
-    embeddings: (M, D) float32, unit rows. Of a row with more than max(MIN_NEIGHBOURS, MAX_EDGES / M) neighbours only
-    the nearest so many are kept, besides those that keep it as theirs.
+    embeddings: (M, D) float32, unit rows. Where a row is compared with more than max(MIN_NEIGHBOURS, MAX_EDGES / M)
+    near ones, only the nearest so many are kept, besides those that keep it as theirs.
     """
     rows = len(embeddings)
     limit = max(MIN_NEIGHBOURS, MAX_EDGES // max(rows, 1))
@@ -81,10 +81,11 @@ def nearest(embeddings: Embeddings, centres: Embeddings) -> Ids:
 
 
 def _all_blocks(embeddings: Embeddings) -> Iterator[tuple[Ids, Ids]]:
+    """Rows against themselves and those after them: each pair is compared in one direction."""
     every = np.arange(len(embeddings))
     step = _rows_per_block(len(embeddings))
     for start in range(0, len(embeddings), step):
-        yield every[start : start + step], every
+        yield every[start : start + step], every[start:]
 
 
 def _cell_blocks(embeddings: Embeddings, *, seed: int) -> Iterator[tuple[Ids, Ids]]:
