@@ -6,6 +6,7 @@ numbers are spread to the words of the chunks by array operations. Where grams l
 """
 
 import re
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,9 +45,11 @@ class WordScanner:
         running = [_running_text(text) for text in texts]
         split = pc.split_pattern(pa.array([f"{text} ." for text in running], pa.string()), " ")
         encoded = split.values.dictionary_encode()
-        known = self._chunk_codes(encoded.dictionary.to_pylist())
-        first, size = self._tables()
-        ids, position = _spread(self._flat(), first[known], size[known], encoded.indices.to_numpy())
+        codes = self._chunk_codes(encoded.dictionary.to_pylist())
+        sizes = np.array(self._sizes, dtype=np.int64)
+        first = (np.cumsum(sizes) - sizes)[codes]
+        words = np.array(self._words, dtype=np.int32)
+        ids, position = _spread(words, first, sizes[codes], encoded.indices.to_numpy())
         ends = position[split.offsets.to_numpy()[1:]]
         for index, cut in enumerate(truncated):
             if cut and _ends_inside_word(texts[index], running[index]):
@@ -60,31 +63,36 @@ class WordScanner:
         self._codes: dict[str, int] = {}
         self._characters = 0
         self._vocabulary: dict[str, int] = {}
-        self._first: list[int] = []
-        self._size: list[int] = []
-        self._words: list[int] = []
+        self._sizes = array("q", [1])  # of each code; 0 is a break
+        self._words = array("i", [BREAK])  # of all codes in turn
 
     def _chunk_codes(self, chunks: list[str]) -> NDArray[np.int64]:
+        """A code for each chunk: equal for equal words."""
         codes = self._codes
         for chunk in chunks:
             if chunk not in codes:
-                self._learn(chunk)
+                codes[chunk] = self._learn(chunk)
+                self._characters += len(chunk)
         return np.fromiter(map(codes.__getitem__, chunks), dtype=np.int64, count=len(chunks))
 
-    def _learn(self, chunk: str) -> None:
-        words = _words(chunk)
-        self._codes[chunk] = len(self._first)
-        self._characters += len(chunk)
-        self._first.append(len(self._words))
-        self._size.append(len(words))
-        number = self._vocabulary.setdefault
-        self._words.extend(BREAK if word is None else number(word, len(self._vocabulary)) for word in words)
+    def _learn(self, chunk: str) -> int:
+        # The common chunks are decided by one match; `chunk_words` knows all of them.
+        plain = _PLAIN.fullmatch(chunk)
+        if plain:
+            self._words.append(self._number(plain[1].lower()))
+            if plain[2]:
+                self._words.append(BREAK)
+            self._sizes.append(2 if plain[2] else 1)
+        elif chunk.isascii() and _NO_LETTER.fullmatch(chunk):
+            return 0
+        else:
+            words = [BREAK if word is None else self._number(word) for word, _, _ in chunk_words(chunk)]
+            self._words.extend(words)
+            self._sizes.append(len(words))
+        return len(self._sizes) - 1
 
-    def _tables(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return np.array(self._first, dtype=np.int64), np.array(self._size, dtype=np.int64)
-
-    def _flat(self) -> Ids:
-        return np.array(self._words, dtype=np.int32)
+    def _number(self, word: str) -> int:
+        return self._vocabulary.setdefault(word, len(self._vocabulary))
 
     def _compact(self, ids: Ids, ends: NDArray[np.int64]) -> Scanned:
         """Number the words that occur in these texts only."""
@@ -98,20 +106,8 @@ class WordScanner:
         return Scanned(number[ids], ends, [every[word] for word in present.tolist()])
 
 
-# The common chunks, decided by one match; `chunk_words` knows all of them.
 _PLAIN = re.compile(r"([A-Za-z]+(?:['-][A-Za-z]+)*)(?:,|([.:;!?]))?")
 _NO_LETTER = re.compile(r"""[^A-Za-z]*[^A-Za-z,()\[\]"'*_][^A-Za-z]*""")
-
-
-def _words(chunk: str) -> list[str | None]:
-    """The words of a chunk, None for one or more breaks."""
-    plain = _PLAIN.fullmatch(chunk)
-    if plain:
-        return [plain[1].lower(), None] if plain[2] else [plain[1].lower()]
-    if chunk.isascii() and _NO_LETTER.fullmatch(chunk):
-        return [None]
-    return [word for word, _, _ in chunk_words(chunk)]
-
 
 _MOST_CHUNKS = 1 << 18
 _MOST_CHARACTERS = 1 << 22
