@@ -69,7 +69,7 @@ def work(space: Workspace) -> Work:
     return Work({"rollouts": number, "outcomes": dict(sorted(outcomes.items()))})
 
 
-STAGE = Stage("collect-rollouts", "rollouts", "1", plan, work, resumable=True)
+STAGE = Stage("collect-rollouts", "rollouts", "2", plan, work, resumable=True)
 
 
 def _policies(collect: CollectConfig, registry: Registry) -> tuple[dict[str, Input], dict[str, int | None]]:
@@ -157,7 +157,10 @@ def _sampled(space: Workspace) -> Iterator[RolloutRow]:
                 rollouts = kept.read(prompts, range(collect.samples))
                 while waiting := list(islice(rollouts, ROWS_PER_GRADING)):
                     for rollout, verdict in zip(waiting, task.verdicts(waiting), strict=True):
-                        yield row_of(rollout, verdict, policy=space.plan.inputs[role].ref, step=step)
+                        row = row_of(rollout, verdict, policy=space.plan.inputs[role].ref, step=step)
+                        # Log-probs differ in the last bits with who shared the batch, which a resumed run cannot
+                        # repeat; nothing reads them, and equal settings give equal bytes.
+                        yield replace(row, sampler_logprobs=None)
 
 
 def _distinct(prompts: Sequence[Prompt], space: Workspace) -> list[Prompt]:

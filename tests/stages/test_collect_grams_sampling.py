@@ -50,8 +50,6 @@ def test_the_embedded_policy_is_sampled_and_graded(registry):
     assert len(kept) == 48
     assert {row.policy for row in kept} == {"nano"}
     assert all(row.outcome is not None and row.token_ids is not None and row.text for row in kept)
-    lengths = [(len(row.token_ids), len(row.sampler_logprobs)) for row in kept]  # type: ignore[arg-type]
-    assert all(tokens == logprobs for tokens, logprobs in lengths)
     assert [entry.path for entry in source.files] == ["rollouts.parquet"]
     assert source.summary["external_inputs"]["policy-000"]["ref"] == "nano"
 
@@ -124,6 +122,7 @@ def test_a_sampling_killed_in_the_middle_goes_on_with_the_missing_rollouts_only(
     with Registry.open(tmp_path / "whole") as other:
         source = execute(rollouts.STAGE, config, other, SilentProgress()).artifact
         whole = list(read_rollouts(source.file("rollouts.parquet")))
+        unbroken = source.file("rollouts.parquet").read_bytes()
 
     process = start(config, tmp_path)
     while len(kept_lines(registry.home)) < 20:
@@ -143,9 +142,8 @@ def test_a_sampling_killed_in_the_middle_goes_on_with_the_missing_rollouts_only(
     assert [(row.prompt_id, row.sample, row.text, row.outcome) for row in again] == [
         (row.prompt_id, row.sample, row.text, row.outcome) for row in whole
     ]
-    for first, second in zip(again, whole, strict=True):
-        np.testing.assert_array_equal(first.token_ids, second.token_ids)
-        np.testing.assert_allclose(first.sampler_logprobs, second.sampler_logprobs, atol=1e-5)  # type: ignore[arg-type]
+    ((source, _),) = registry.inputs(config_again)
+    assert source.file("rollouts.parquet").read_bytes() == unbroken
 
 
 def start_and_record(config, registry, drawn):
