@@ -10,6 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -20,6 +21,8 @@ from .patience import seconds_of_hint
 from .prices import Usage
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx2
 
 MESSAGE_LIMIT = 300
@@ -206,4 +209,14 @@ def _open(timeout_s: float) -> "httpx2.AsyncClient":
     async def limit(response: httpx2.Response) -> None:
         response.stream = Limited(response)
 
-    return httpx2.AsyncClient(follow_redirects=False, timeout=timeout_s, event_hooks={"response": [limit]})
+    return httpx2.AsyncClient(
+        follow_redirects=False, timeout=timeout_s, event_hooks={"response": [limit]}, verify=trusted_roots()
+    )
+
+
+@cache
+def trusted_roots() -> "ssl.SSLContext":
+    """The certificates that are trusted; reading them takes longer than anything else about a client."""
+    import httpx2
+
+    return httpx2.create_ssl_context()

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
-from .client import Outcome, Reply, Service, ServiceClient, Trouble, hint_of
+from .client import Outcome, Reply, Service, ServiceClient, Trouble, hint_of, trusted_roots
 from .prices import Usage
 from .prompt import RESPONSE_SCHEMA, SYSTEM_PROMPT
 
@@ -24,11 +24,17 @@ class GeminiClient(ServiceClient):
         super().__init__(service)
         # A finish reason that the SDK does not know is a warning on stderr there and a refusal here.
         warnings.filterwarnings("ignore", message=".* is not a valid ", category=UserWarning, module="google.genai")
+        roots = {"verify": trusted_roots()}
         secret = service.key.secret if service.key else ""
         self.sdk = genai.Client(
             api_key=secret,
             vertexai=False,
-            http_options=types.HttpOptions(base_url=service.address, httpx_async_client=self._http),
+            http_options=types.HttpOptions(
+                base_url=service.address,
+                httpx_async_client=self._http,
+                client_args={**roots, "follow_redirects": False},
+                async_client_args={**roots, "follow_redirects": False},
+            ),
         )
         self.settings = types.GenerateContentConfig(
             system_instruction=SYSTEM_PROMPT,

@@ -1,12 +1,10 @@
 """The annotators gemini and openai: one loop, two clients; what they will cost is told before and counted after."""
 
-import asyncio
 import hashlib
 import importlib.util
 import json
 import math
-from collections.abc import Coroutine, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +25,7 @@ from .client import Service
 from .gemini_batch import BatchJobs
 from .gemini_client import DEFAULT_ADDRESS, GeminiClient
 from .ledger import Answer, Ledger
+from .loops import run_to_end
 from .openai_client import OpenAIClient
 from .patience import Patience
 from .prices import BATCH_DISCOUNT, Usage, price_of
@@ -156,7 +155,7 @@ class ServiceAnnotator:
             advance(len(candidates) - sum(map(len, waiting)))
             try:
                 if waiting:
-                    _run_to_end(self._ask(waiting, ledger, progress, advance))
+                    run_to_end(self._ask(waiting, ledger, progress, advance))
             finally:
                 self.spent = ledger.spent(self._terms.by)
             keys = {item.candidate.gram: item.key for batch in batches for item in batch}
@@ -263,20 +262,3 @@ def _annotation(name: str, gram: str, answer: Answer) -> Annotation:
         prompt_version=PROMPT_VERSION,
         labelled=answer.move != "",
     )
-
-
-def _run_to_end(work: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine from plain code, also where an event loop is already running (a notebook)."""
-    if not _loop_is_running():
-        asyncio.run(work)
-        return
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, work).result()
-
-
-def _loop_is_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
