@@ -140,7 +140,10 @@ class TokenBytes:
 
 
 def token_bytes(tokenizer: Any) -> TokenBytes:
-    """The table of this tokenizer object, built once as long as the object lives and its vocabulary keeps its size; a table is its own."""
+    """The table of this tokenizer, built once as long as it lives and its vocabulary keeps its size.
+
+    A table is its own.
+    """
     if isinstance(tokenizer, TokenBytes):
         return tokenizer
     try:

@@ -1,12 +1,19 @@
-"""Tokens per second of planning masks on real rollouts, as a ratio to two ways of doing it without a byte table.
+"""Tokens per second of planning masks on real rollouts, as ratios to other ways of finding grams in token ids.
 
-    python -m tests.benchmarks.bench_matcher --rollouts FILE.jsonl.gz [--tokenizer tokenizer.json] [--grams 500]
+    python -m tests.benchmarks.bench_matcher FILE.jsonl.gz [FILE ...] [--tokenizer tokenizer.json]
 
-Peers, on the same ids and grams in the same run: `windows` encodes each gram alone and compares windows of ids;
-`4 windows` does so for each gram with and without a blank before and a capital; `regex` decodes the ids, searches one
-alternation of all grams and maps hits by tokenising the text again. Grams are the most frequent ones of 3 to 5 words in
-the file. Without `--tokenizer` a byte-level BPE of 32,000 tokens is trained on it. The planning tokens that each finds
-are printed too: a peer that is not exact is fast or slow at something else than the mask.
+For each file, on the CPU time of one core, the fastest of several runs:
+
+- masks with 1,000 and 10,000 grams, the most frequent ones of 3 to 5 words in the file, which is the hardest choice;
+  `first` is the first pass of a new matcher, which reads every distinct run of tokens for the first time;
+- peers on a sample of the same rollouts with the same grams: `windows` encodes each gram alone and compares windows of
+  ids, `4 windows` does so with and without a blank before and a capital, `regex per gram` decodes the ids, searches for
+  each gram and maps hits by tokenising the text again, `one regex` does so with one alternation of all grams. Planning
+  tokens are printed too: a peer that is not exact is fast or slow at something else than the mask;
+- the search alone, by numpy and by the libraries for the automaton, on the letters of the rollouts;
+- one rollout of more and more tokens, joined from those of the file.
+
+Without `--tokenizer` a byte-level BPE of 32,000 tokens is trained on the file.
 """
 
 import argparse
@@ -15,62 +22,148 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import daachorse
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from hicra_cli.core.records import StrategicGram
 from hicra_cli.grams import GramSet, PlanningMatcher
+from hicra_cli.grams.automaton import Automaton
+from hicra_cli.grams.mask_trie import GramTrie
 from hicra_cli.text.words import segments
 
 Mask = NDArray[np.bool_]
+Ids = NDArray[np.int32]
 
 
 def main() -> None:
     options = _options()
-    texts = _texts(options.rollouts, options.limit)
-    tokenizer = Tokenizer.from_file(str(options.tokenizer)) if options.tokenizer else _trained(texts)
-    gram_set = _frequent_grams(texts, options.grams)
-    rollouts = [np.array(ids.ids, dtype=np.int32) for ids in tokenizer.encode_batch(texts)]
-    num_tokens = sum(map(len, rollouts))
-    print(f"{len(texts)} rollouts, {num_tokens} tokens, {sum(map(len, texts))} characters, {len(gram_set)} grams")
-    started = time.perf_counter()
-    matcher = PlanningMatcher(gram_set, tokenizer)
-    print(f"building the matcher, vocabulary {tokenizer.get_vocab_size()}: {time.perf_counter() - started:.2f} s")
-
-    ways: dict[str, Callable[[], list[Mask]]] = {
-        "planning_masks": lambda: matcher.planning_masks(rollouts),
-        "windows": lambda: _windows(rollouts, _encoded(gram_set, tokenizer, forms=1)),
-        "4 windows": lambda: _windows(rollouts, _encoded(gram_set, tokenizer, forms=4)),
-        "regex": lambda: _regex(rollouts, gram_set, tokenizer),
-    }
-    measured = {name: _best(options.repeats, way) for name, way in ways.items()}
-    our_seconds, our_masks = measured["planning_masks"]
-    for name, (seconds, masks) in measured.items():
-        planning = sum(int(mask.sum()) for mask in masks)
-        shared = sum(int((mask & ours).sum()) for mask, ours in zip(masks, our_masks, strict=True))
-        print(
-            f"{name:>15}: {num_tokens / seconds / 1e6:5.2f} M tokens/s, {seconds / our_seconds:6.2f} times the time, "
-            f"{planning} planning tokens ({planning / num_tokens:.2%}), {shared} of them ours"
-        )
+    for path in options.rollouts:
+        texts = _texts(path, options.characters)
+        tokenizer = Tokenizer.from_file(str(options.tokenizer)) if options.tokenizer else _trained(texts)
+        rollouts = [np.array(ids.ids, dtype=np.int32) for ids in tokenizer.encode_batch(texts)]
+        num_tokens = sum(map(len, rollouts))
+        print(f"{path.name}: {len(texts)} rollouts, {num_tokens} tokens, {sum(map(len, texts))} characters")
+        words = _words(texts)
+        ranked = _frequent_grams(words, 10_000)
+        few, many = (GramSet(tuple(map(StrategicGram, ranked[:count]))) for count in (1_000, 10_000))
+        fast = _masks(rollouts, {"1,000 grams": few, "10,000 grams": many}, tokenizer, options.repeats)
+        _peers(rollouts[: options.sample], few, tokenizer, fast)
+        _searches(words, {"1,000 grams": few, "10,000 grams": many}, options.repeats)
+        _lengths(rollouts, PlanningMatcher(few, tokenizer), options.repeats)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rollouts", type=Path, required=True, help="JSONL, gzipped or not, with the field `response`")
+    parser.add_argument("rollouts", type=Path, nargs="+", help="JSONL, gzipped or not, with the field `response`")
     parser.add_argument("--tokenizer", type=Path, help="a tokenizer.json; trained on the rollouts by default")
-    parser.add_argument("--grams", type=int, default=500)
-    parser.add_argument("--limit", type=int, default=1000, help="rollouts read")
-    parser.add_argument("--repeats", type=int, default=3, help="the fastest of so many runs counts")
+    parser.add_argument("--characters", type=int, default=6_000_000, help="read from each file")
+    parser.add_argument("--sample", type=int, default=20, help="rollouts for the peers")
+    parser.add_argument("--repeats", type=int, default=7, help="the fastest of so many runs counts")
     return parser.parse_args()
 
 
-def _texts(path: Path, limit: int) -> list[str]:
+def _masks(
+    rollouts: list[Ids], gram_sets: dict[str, GramSet], tokenizer: Tokenizer, repeats: int
+) -> tuple[float, PlanningMatcher]:
+    """Seconds a token with the first gram-set, and its matcher."""
+    num_tokens = sum(map(len, rollouts))
+    matchers, fastest = [], []
+    for name, gram_set in gram_sets.items():
+        building, matcher = _timed(lambda grams=gram_set: PlanningMatcher(grams, tokenizer))
+        first, masks = _timed(lambda matcher=matcher: matcher.planning_masks(rollouts))
+        seconds = _best(repeats, lambda matcher=matcher: matcher.planning_masks(rollouts))
+        planning = sum(int(mask.sum()) for mask in masks)
+        print(
+            f"  {name:>15}: {num_tokens / seconds / 1e6:5.1f} M tokens/s, first {num_tokens / first / 1e6:.1f}, "
+            f"built in {building:.2f} s, {planning / num_tokens:.1%} planning tokens"
+        )
+        matchers.append(matcher)
+        fastest.append(seconds / num_tokens)
+    print(f"  10,000 grams take {fastest[1] / fastest[0]:.2f} times the time of 1,000")
+    return fastest[0], matchers[0]
+
+
+def _peers(rollouts: list[Ids], gram_set: GramSet, tokenizer: Tokenizer, fast: tuple[float, PlanningMatcher]) -> None:
+    seconds_per_token, matcher = fast
+    ours = matcher.planning_masks(rollouts)
+    num_tokens = sum(map(len, rollouts))
+    ways: dict[str, Callable[[], list[Mask]]] = {
+        "windows": lambda: _windows(rollouts, _encoded(gram_set, tokenizer, forms=1)),
+        "4 windows": lambda: _windows(rollouts, _encoded(gram_set, tokenizer, forms=4)),
+        "regex per gram": lambda: _regex(rollouts, [[gram.text] for gram in gram_set.grams], tokenizer),
+        "one regex": lambda: _regex(rollouts, [[gram.text for gram in gram_set.grams]], tokenizer),
+    }
+    planning = sum(int(mask.sum()) for mask in ours)
+    print(f"  peers on {len(rollouts)} rollouts, {num_tokens} tokens, {planning} of them planning tokens")
+    for name, way in ways.items():
+        seconds, masks = _timed(way)
+        found = sum(int(mask.sum()) for mask in masks)
+        shared = sum(int((mask & mine).sum()) for mask, mine in zip(masks, ours, strict=True))
+        print(
+            f"  {name:>15}: {num_tokens / seconds / 1e6:7.4f} M tokens/s, "
+            f"{seconds / num_tokens / seconds_per_token:7.1f} times the time, {found} found, {shared} of them ours"
+        )
+
+
+def _searches(words: list[list[str]], gram_sets: dict[str, GramSet], repeats: int) -> None:
+    """The search for all matches, overlapping ones too, by each library and by numpy."""
+    row = [word for segment in words for word in (*segment, "")]
+    for name, gram_set in gram_sets.items():
+        sequences = [gram.words for gram in gram_set.grams]
+        automaton = Automaton(sequences)
+        letters = np.array([automaton.letters.get(word, 0) for word in row], dtype=automaton.dtype)
+        numbers = {word: number for number, word in enumerate(automaton.letters, start=1)}
+        numbered = np.array([numbers.get(word, 0) for word in row], dtype=np.int64)
+        patterns = [
+            np.array([automaton.letters[word] for word in sequence], automaton.dtype).tobytes()
+            for sequence in sequences
+        ]
+        data = letters.tobytes()
+        trie = GramTrie(sequences, numbers)
+        ways: dict[str, Callable[[], Any]] = {"numpy": lambda trie=trie, row=numbered: trie.find(row)}
+        library = daachorse.DoubleArrayAhoCorasick(patterns)
+        ways["daachorse"] = lambda library=library, data=data: library.find_overlapping(data)
+        try:
+            import ahocorasick_rs
+        except ImportError:
+            pass
+        else:
+            other = ahocorasick_rs.BytesAhoCorasick(patterns)
+            ways["ahocorasick-rs"] = lambda o=other, data=data: o.find_matches_as_indexes(data, overlapping=True)
+        measured = {way: _best(repeats, search) for way, search in ways.items()}
+        shown = ", ".join(f"{way} {seconds / len(row) * 1e9:.1f}" for way, seconds in measured.items())
+        print(f"  {name:>15}: search alone, ns a word: {shown}")
+
+
+def _lengths(rollouts: list[Ids], matcher: PlanningMatcher, repeats: int) -> None:
+    joined = np.concatenate(rollouts)
+    total = 1 << 19
+    joined = np.resize(joined, total)
+    for exponent in (8, 10, 12, 14, 16, 18, 19):
+        cut = np.split(joined, total >> exponent)
+        matcher.planning_masks(cut)
+        seconds = _best(repeats, lambda cut=cut: matcher.planning_masks(cut))
+        print(f"  rollouts of {1 << exponent:7} tokens: {seconds / total * 1e9:6.1f} ns a token")
+    alone = np.split(joined, total >> 10)[:100]
+    seconds = _best(repeats, lambda: [matcher.planning_mask(ids) for ids in alone])
+    print(f"  one call for each rollout of 1024 tokens: {seconds / len(alone) / 1024 * 1e9:.1f} ns a token")
+
+
+def _texts(path: Path, characters: int) -> list[str]:
+    texts: list[str] = []
     with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
-        return [json.loads(line)["response"] for _, line in zip(range(limit), lines, strict=False)]
+        for line in lines:
+            texts.append(json.loads(line)["response"])
+            characters -= len(texts[-1])
+            if characters < 0:
+                break
+    return texts
 
 
 def _trained(texts: list[str]) -> Tokenizer:
@@ -83,23 +176,26 @@ def _trained(texts: list[str]) -> Tokenizer:
     return tokenizer
 
 
-def _frequent_grams(texts: list[str], count: int) -> GramSet:
+def _words(texts: list[str]) -> list[list[str]]:
+    return [[word.normalised for word in segment] for text in texts for segment in segments(text)]
+
+
+def _frequent_grams(words: list[list[str]], count: int) -> list[tuple[str, ...]]:
     counts: Counter[tuple[str, ...]] = Counter()
-    for text in texts:
-        for segment in segments(text):
-            words = [word.normalised for word in segment]
-            for size in (3, 4, 5):
-                counts.update(zip(*(words[shift:] for shift in range(size)), strict=False))
-    return GramSet(tuple(StrategicGram(words) for words, _ in counts.most_common(count)))
+    for segment in words:
+        for size in (3, 4, 5):
+            counts.update(zip(*(segment[shift:] for shift in range(size)), strict=False))
+    return [gram for gram, _ in counts.most_common(count)]
 
 
-def _best(repeats: int, work: Callable[[], list[Mask]]) -> tuple[float, list[Mask]]:
-    fastest = float("inf")
-    for _ in range(repeats):
-        started = time.perf_counter()
-        masks = work()
-        fastest = min(fastest, time.perf_counter() - started)
-    return fastest, masks
+def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    started = time.process_time()
+    result = work()
+    return time.process_time() - started, result
+
+
+def _best(repeats: int, work: Callable[[], Any]) -> float:
+    return min(_timed(work)[0] for _ in range(repeats))
 
 
 def _encoded(gram_set: GramSet, tokenizer: Tokenizer, *, forms: int) -> list[NDArray[np.int64]]:
@@ -110,7 +206,7 @@ def _encoded(gram_set: GramSet, tokenizer: Tokenizer, *, forms: int) -> list[NDA
     return [np.array(tokenizer.encode(form).ids) for form in written]
 
 
-def _windows(rollouts: list[NDArray[np.int32]], patterns: list[NDArray[np.int64]]) -> list[Mask]:
+def _windows(rollouts: list[Ids], patterns: list[NDArray[np.int64]]) -> list[Mask]:
     masks = []
     for ids in rollouts:
         mask = np.zeros(len(ids), dtype=bool)
@@ -123,16 +219,19 @@ def _windows(rollouts: list[NDArray[np.int32]], patterns: list[NDArray[np.int64]
     return masks
 
 
-def _regex(rollouts: list[NDArray[np.int32]], gram_set: GramSet, tokenizer: Tokenizer) -> list[Mask]:
-    longest_first = sorted((gram.text for gram in gram_set.grams), key=len, reverse=True)
-    pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b", re.IGNORECASE)
+def _regex(rollouts: list[Ids], alternatives: Sequence[list[str]], tokenizer: Tokenizer) -> list[Mask]:
+    patterns = [
+        re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(phrases, key=len, reverse=True)))})\b", re.IGNORECASE)
+        for phrases in alternatives
+    ]
     masks = []
     for ids in rollouts:
         text = tokenizer.decode(ids.tolist())
         offsets = np.array(tokenizer.encode(text).offsets).reshape(-1, 2)
         mask = np.zeros(len(offsets), dtype=bool)
-        for found in pattern.finditer(text):
-            mask |= (offsets[:, 0] < found.end()) & (offsets[:, 1] > found.start())
+        for pattern in patterns:
+            for found in pattern.finditer(text):
+                mask |= (offsets[:, 0] < found.end()) & (offsets[:, 1] > found.start())
         masks.append(np.resize(mask, len(ids)))  # another tokenisation may have another length
     return masks
 
