@@ -54,7 +54,6 @@ RULE_FIELDS = {
     "audit",
     "placebo",
     "drop",
-    "coverage",
 }
 LEFT_OUT_ON_PURPOSE = ("nested", "max_grams", "confidence", "document_frequency")
 
@@ -90,7 +89,7 @@ def plan(config: HicraConfig, registry: Registry) -> Plan:
     """What the set is made from, files by their content, and the rules."""
     inputs = curate_inputs(config, registry)
     settings = config.curate.model_dump(mode="json", include=RULE_FIELDS)
-    settings["seed"] = config.seed
+    settings |= {"seed": config.seed, "coverage": config.train.coverage.model_dump(mode="json")}
     if config.curate.imports or "decisions" in inputs:
         settings["words"] = [config.collect.ngram_min, config.collect.ngram_max]
     if config.curate.interactive or config.curate.audit:

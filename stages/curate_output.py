@@ -48,8 +48,8 @@ class Measured:
 def measure(space: Workspace, candidates: Artifact | None, gram_set: GramSet) -> Measured | None:
     """Coverage of the rollouts the candidates come from, in one pass, written as `coverage.json`; None without any.
 
-    Warns outside the bounds of `curate.coverage`. Raises DataError where no word of them is inside a gram; rollouts
-    that have nothing to do with the set (see `has_own_candidates`) only call for a warning.
+    Warns outside the bounds that training has (`train.coverage`). Raises DataError where no word of them is inside a
+    gram; rollouts that have nothing to do with the set (see `has_own_candidates`) only call for a warning.
     """
     rows = rollout_rows(space, candidates, "measure coverage")
     if rows is None:
@@ -63,7 +63,7 @@ def measure(space: Workspace, candidates: Artifact | None, gram_set: GramSet) ->
 
     samples = sample_rollouts(gram_set, metered(), size=SAMPLES_SHOWN, seed=space.config.seed)
     measured = meter.measured()
-    verdict, sentence = coverage_verdict(measured, space.config.curate.coverage)
+    verdict, sentence = coverage_verdict(measured, space.config.train.coverage)
     if verdict == "none" and has_own_candidates(space):
         raise DataError(sentence, fix="Curate grams of these rollouts, or name others with --candidates")
     if sentence:

@@ -7,7 +7,6 @@ from pydantic import Field, model_validator
 
 from hicra_cli.config.collect import NAME_PATTERN, Name
 from hicra_cli.config.section import Section
-from hicra_cli.config.train import CoverageConfig
 
 NO_ANNOTATIONS = "none"
 
@@ -69,10 +68,6 @@ class CurateConfig(Section):
     )
     drop: float = Field(
         0.0, ge=0, lt=1, description="Leave out this share of the grams at random (the paper's sensitivity test)."
-    )
-    coverage: CoverageConfig = Field(
-        default_factory=CoverageConfig,
-        description="Bounds on the share of planning tokens in the rollouts: outside, curate warns; at 0 it refuses.",
     )
 
     @model_validator(mode="after")

@@ -190,7 +190,7 @@ def coverage_verdict(measured: Coverage, bounds: CoverageConfig) -> tuple[Litera
             f"none of the {share.total} words in {measured.rollouts} rollouts lies inside a gram of the set, so HICRA "
             "would be plain GRPO"
         )
-    outside = f"outside {bounds.low:.1%} to {bounds.high:.1%}"
+    outside = f"outside {bounds.low:.1%} to {bounds.high:.1%} (train.coverage)"
     if share.fraction < bounds.low:
         return "low", f"{what} are inside grams, {outside}: HICRA would hardly differ from GRPO"
     return "high", f"{what} are inside grams, {outside}: grams as common as these do not single strategy out"

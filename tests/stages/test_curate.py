@@ -73,7 +73,8 @@ def test_a_share_outside_the_bounds_is_warned_about(registry):
     curated(registry, progress=talk)
     assert [each for each in talk.warnings if "43.75% of the 64 pieces are inside grams, outside 0.5% to 15.0%" in each]
     talk = SilentProgress()
-    curated(registry, progress=talk, coverage={"high": 0.5})
+    wider = HicraConfig.model_validate({"home": registry.home, "train": {"coverage": {"high": 0.5}}})
+    curate.run(wider, registry, talk)
     assert talk.warnings == []
 
 
