@@ -1,16 +1,17 @@
 """Embeddings by a sentence encoder: a folder of the sentence-transformers or plain Hugging Face kind.
 
-The texts of one batch have equally many tokens, so nothing is padded; batches follow from the set of texts alone. So a
-text's vector is the same to the bit whatever the order of texts. Pooling is what the folder says (mean or first
+The texts of one batch have equally many tokens, so nothing is padded; batches follow from the set of texts alone, and
+each is computed by one thread, several batches at a time. So a text's vector is the same to the bit whatever the order
+of texts and the number of threads. Pooling is what the folder says (mean or first
 token), mean where it says nothing. Encoders with further layers on top, or with code of their own, are refused.
 """
 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -47,24 +48,24 @@ class EncoderEmbedder:
 
     def embed(self, texts: Sequence[str], *, advance: Callable[[int], object] = lambda number: None) -> Embeddings:
         """(M, D) float32 unit rows."""
-        import torch
-
         rows = np.zeros((len(texts), self.dimensions), np.float32)
         if not texts:
             return rows
         order = sorted(range(len(texts)), key=texts.__getitem__)
         encoded = self._tokenizer([texts[at] for at in order], truncation=True, max_length=LONGEST)["input_ids"]
-        for batch in _batches([len(ids) for ids in encoded]):
-            ids = torch.tensor([encoded[each] for each in batch])
-            rows[[order[each] for each in batch]] = self._embed_batch(ids)
+        batches = _batches([len(ids) for ids in encoded])
+        found = _by_single_threads(self._embed_batch, [[encoded[each] for each in batch] for batch in batches])
+        for batch, unit in zip(batches, found, strict=True):
+            rows[[order[each] for each in batch]] = unit
             advance(len(batch))
         if not np.isfinite(rows).all():
             raise EngineError(f"encoder {self.name} gave numbers that are not finite", fix="Use another embedder")
         return rows
 
-    def _embed_batch(self, ids: Any) -> Embeddings:
+    def _embed_batch(self, token_ids: list[list[int]]) -> Embeddings:
         import torch
 
+        ids = torch.tensor(token_ids)
         with torch.inference_mode():
             states = self._model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
             pooled = states[:, 0] if self._pooling == "cls" else states.mean(dim=1)
@@ -86,6 +87,20 @@ def hub_folder(repository: str) -> Path:
             where=FIELD,
             fix="Give a folder that holds it, or `lsa`, which needs none",
         ) from error
+
+
+def _by_single_threads(
+    work: Callable[[list[list[int]]], Embeddings], batches: Sequence[list[list[int]]]
+) -> Iterator[Embeddings]:
+    """The batches' results in order. torch splits a product by its threads, which changes the last bits of it."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from pool.map(work, batches)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _batches(lengths: Sequence[int]) -> list[list[int]]:

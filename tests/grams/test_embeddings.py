@@ -104,6 +104,21 @@ def test_an_encoder_is_the_same_to_the_bit_whatever_the_order(encoder_folder):
     assert embedder.embed([]).shape == (0, 16)
 
 
+def test_an_encoder_is_the_same_to_the_bit_whatever_the_number_of_threads(encoder_folder):
+    import torch
+
+    embedder, before = EncoderEmbedder(encoder_folder, name="tiny"), torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(embedder.embed(GRAMS).tobytes())
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert len(set(found)) == 1
+
+
 def test_an_encoder_that_pools_its_first_token_is_obeyed(encoder_folder, tmp_path):
     first = EncoderEmbedder(pooled_as(encoder_folder, tmp_path / "cls", mode="cls_token"), name="cls")
     mean = EncoderEmbedder(pooled_as(encoder_folder, tmp_path / "mean", mode="mean_tokens"), name="mean")
