@@ -35,14 +35,13 @@ class Excerpt:
     """The kept tokens of P parts. data: their bytes and what stands for others; a separator after each part.
 
     tokens: (K,) where each stood; ends: (K,) its end in data, what stands after it included; cuts: (P + 1,) where each
-    part begins in data, then its length; rare: (P,) parts that may hold an environment.
+    part begins in data, then its length.
     """
 
     data: bytes
     tokens: Ints
     ends: Ints
     cuts: Ints
-    rare: NDArray[np.bool_]
 
 
 class MarkReader:
@@ -63,7 +62,7 @@ class MarkReader:
         outside = np.zeros(len(tokens), dtype=bool)
         if not excerpt.data:
             return outside
-        starts, ends = left_out_bytes(excerpt.data, excerpt.cuts, excerpt.rare)
+        starts, ends = left_out_bytes(excerpt.data, excerpt.cuts)
         if not len(starts):
             return outside
         places = tokens << 32 | before
@@ -78,7 +77,6 @@ class MarkReader:
         breaks = noted[(there & BREAKS) != 0]
         marked, delimiters, environments = _marked(noted, there, flags)
         wanted = _parts_with(asked, breaks) & _parts_with(delimiters, breaks)
-        rare = _parts_with(environments, breaks) & wanted
         if not wanted.all():
             marked, delimiters, environments = (
                 tokens[wanted[_part_of(tokens, breaks)]] for tokens in (marked, delimiters, environments)
@@ -100,7 +98,6 @@ class MarkReader:
             tokens=tokens,
             ends=ends,
             cuts=np.concatenate([[0], ends[ends_part]]),
-            rare=rare[parts[ends_part]],
         )
 
     def _end_of_name(self, token: int, ids: Ints) -> int:

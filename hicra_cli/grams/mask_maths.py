@@ -2,16 +2,17 @@
 
 Delimiters of each kind pair up on their own, and whether one opens or closes depends on its neighbours alone, so what
 is open after each of them follows from the last one that leaves no choice and the number of those since. What is rarer
-(code, environments, three dollars in a row, an escaped line end) is left to `left_out`, text by text.
+(code, three dollars in a row, an escaped line end) is left to `left_out`, text by text.
 """
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hicra_cli.text.tokens import decoded
-from hicra_cli.text.words import left_out
+from hicra_cli.text.words import ENVIRONMENT, left_out
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -19,23 +20,23 @@ SEPARATOR = b" "
 """Stands after each text: it opens, closes and continues nothing."""
 
 
-def left_out_bytes(data: bytes, cuts: Ints, rare: Bools) -> tuple[Ints, Ints]:
+def left_out_bytes(data: bytes, cuts: Ints) -> tuple[Ints, Ints]:
     """Where maths and code begin and end, as bytes of data, by their begin; spans may overlap.
 
     data: P texts, each followed by SEPARATOR. cuts: (P + 1,) where each text begins, then the length of data.
-    rare: (P,) texts that may hold an environment.
     """
     read = np.frombuffer(data, dtype=np.uint8)
     starts, ends, unclear = _maths(data, read, cuts[:-1])
     unclear = np.concatenate([unclear, np.flatnonzero(read == _BACKTICK)])
-    rare = rare.copy()
-    rare[_text_of(unclear, cuts)] = True
-    common = ~rare[_text_of(starts, cuts)]
-    texts = np.flatnonzero(rare).tolist()
-    slow = [span for text in texts for span in _left_out(data, int(cuts[text]), int(cuts[text + 1]) - 1)]
-    bounds = np.concatenate([np.stack([starts, ends], axis=1)[common], np.array(slow, dtype=np.int64).reshape(-1, 2)])
-    bounds = bounds[np.argsort(bounds[:, 0])]
-    return bounds[:, 0], bounds[:, 1]
+    if len(unclear):
+        rare = np.zeros(len(cuts), dtype=bool)
+        rare[_text_of(unclear, cuts)] = True
+        common = ~rare[_text_of(starts, cuts)]
+        texts = np.flatnonzero(rare).tolist()
+        slow = _columns([span for text in texts for span in _left_out(data, int(cuts[text]), int(cuts[text + 1]) - 1)])
+        starts, ends = np.append(starts[common], slow[0]), np.append(ends[common], slow[1])
+    order = np.argsort(starts)
+    return starts[order], ends[order]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ class _Marks:
     closes: Bools
 
 
-_BACKTICK, _BACKSLASH, _DOLLAR, _LINE_END = b"`\\$\n"
+_BACKTICK, _BACKSLASH, _DOLLAR, _LINE_END, _BEGIN = b"`\\$\nb"
 
 
 def _maths(data: bytes, read: NDArray[np.uint8], texts: Ints) -> tuple[Ints, Ints, Ints]:
@@ -57,6 +58,7 @@ def _maths(data: bytes, read: NDArray[np.uint8], texts: Ints) -> tuple[Ints, Int
     escaped = np.zeros(len(read), dtype=bool)
     escaped[escapes + 1] = True
     spans = [_pairs(_brackets(read, escapes, pair), texts) for pair in (b"()", b"[]")]
+    spans.append(_environments(data, escapes[_BEGIN_OR_END[read[escapes + 1]]], texts))
 
     dollars = np.flatnonzero(read == _DOLLAR)
     dollars = dollars[~escaped[dollars]]
@@ -89,6 +91,24 @@ def _brackets(read: NDArray[np.uint8], escapes: Ints, pair: bytes) -> _Marks:
     chosen = (following == opener) | (following == closer)
     positions, following = escapes[chosen], following[chosen]
     return _Marks(positions, positions + 2, following == opener, following == closer)
+
+
+def _environments(data: bytes, escapes: Ints, texts: Ints) -> tuple[Ints, Ints]:
+    """Environments close like brackets, whatever their names; those of prose are text."""
+    spans: list[tuple[int, int]] = []
+    opened: list[int] = []
+    text = -1
+    for at, of_text in zip(escapes.tolist(), _text_of(escapes, texts).tolist(), strict=True):
+        mark = _ENVIRONMENT.match(data, at)
+        if mark is None:
+            continue
+        if of_text != text:
+            text, opened = of_text, []
+        if data[at + 1] == _BEGIN:
+            opened.append(at)
+        elif opened:
+            spans.append((opened.pop(), mark.end()))
+    return _columns(spans)
 
 
 def _singles(data: bytes, read: NDArray[np.uint8], dollars: Ints) -> _Marks:
@@ -138,6 +158,11 @@ def _pairs(marks: _Marks, resets: Ints) -> tuple[Ints, Ints]:
     return marks.positions[openers], marks.ends[closers]
 
 
+def _columns(spans: list[tuple[int, int]]) -> tuple[Ints, Ints]:
+    bounds = np.array(spans, dtype=np.int64).reshape(-1, 2)
+    return bounds[:, 0], bounds[:, 1]
+
+
 def _ascii_table(characters: str) -> Bools:
     table = np.zeros(256, dtype=bool)
     table[list(characters.encode())] = True
@@ -147,6 +172,8 @@ def _ascii_table(characters: str) -> Bools:
 _ASCII = [chr(code) for code in range(128)]
 _SPACE = _ascii_table("".join(filter(str.isspace, _ASCII)))
 _ALNUM = _ascii_table("".join(filter(str.isalnum, _ASCII)))
+_BEGIN_OR_END = _ascii_table("be")
+_ENVIRONMENT = re.compile(ENVIRONMENT.encode())
 _MAYBE_SPACE = _SPACE | (np.arange(256) > 0x7F)
 _MAYBE_SPACE[_LINE_END] = False
 _LONGEST_INDENT = 9

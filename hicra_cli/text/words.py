@@ -199,9 +199,9 @@ def _normalised_word(word: str) -> str | None:
 
 _PROSE = "itemize|enumerate|description|center|quote|quotation|document|abstract|proof|theorem|lemma|solution"
 _CODE = re.compile(r"(?P<fence>`{3,})(?P<language>\w*)|`+|[\n\r]")
-_ENVIRONMENT = rf"\\begin\{{(?!(?:{_PROSE})\*?\}})|\\end\{{(?!(?:{_PROSE})\*?\}})[^{{}}\n`$\\]*\}}?"
-_MATHS = re.compile(_ENVIRONMENT + r"|\\[()\[\]\\$\n]|\$\$?|\n[^\S\n]*\n")
-_MATHS_WITHOUT_DOLLARS = re.compile(_ENVIRONMENT + r"|\\[()\[\]\\]")  # a paragraph ends nothing there
+ENVIRONMENT = rf"\\begin\{{(?!(?:{_PROSE})\*?\}})|\\end\{{(?!(?:{_PROSE})\*?\}})[^{{}}\n`$\\]*\}}?"
+_MATHS = re.compile(ENVIRONMENT + r"|\\[()\[\]\\$\n]|\$\$?|\n[^\S\n]*\n")
+_MATHS_WITHOUT_DOLLARS = re.compile(ENVIRONMENT + r"|\\[()\[\]\\]")  # a paragraph ends nothing there
 
 
 def _code_spans(text: str) -> list[tuple[int, int]]:
