@@ -159,16 +159,17 @@ def page(file: str, runs: Sequence[Run], recipe: Run, every: Run, lexicon: dict[
         f"({known / len(lexicon):.0%}).",
         "",
         f"Clusters are those of average linkage at a cosine of {report['settings']['threshold']}; kept are the "
-        f"{report['settings']['keep_fraction']:.0%} of them that most problems use, less the fillers. Encoder: "
+        f"{report['settings']['keep_fraction']:.0%} of them that most problems use (Cluster DF, here as a share of the "
+        f"problems), less the fillers. Encoder: "
         f"{report['embedder']['name']} (SHA-256 of its files {report['embedder']['digest'][:12]}…).",
         "",
         "## Agreement with the lexicon",
         "",
         *summary([*runs, recipe], lexicon),
         "",
-        "The moves of clusters are the lexicon's own votes where it has any, so their agreement is no independent "
+        "The moves of clusters are the lexicon's own votes where it has enough, so their agreement is no independent "
         "evidence; whether a cluster is strategic is decided without it. Neither is the truth: `curate --audit` asks "
-        "a person.",
+        "a person. The seed phrases that refuse fillers were written while looking at clusters of these rollouts.",
     ]
     for run in runs:
         lines += ["", f"## The {TOP} most widespread clusters: {run.title}", ""]
@@ -185,7 +186,7 @@ def page(file: str, runs: Sequence[Run], recipe: Run, every: Run, lexicon: dict[
         *touched(recipe, every),
         "",
     ]
-    lines += ["", *top_clusters(recipe)[: 2 + 10], "", "## Sparsity within a solution does not part them", ""]
+    lines += [*top_clusters(recipe)[: 2 + 10], "", "## Sparsity within a solution does not part them", ""]
     lines += ["Uses per solution that uses the cluster, nested grams counted each.", "", *spread(runs)]
     return "\n".join(lines) + "\n"
 

@@ -4,7 +4,7 @@ Embed the grams, cluster them, count for each cluster the documents that use any
 most widespread clusters; the strategic grams are the union of their members. Deviations, each of them an option of
 `annotate.cluster`: clusters are found by a cosine threshold, so that each is one intent; documents are problems;
 fillers are refused. The move, which the paper's later versions do not give, is that of most uses of the members in the
-eyes of the lexicon; where it knows none, that of the nearest seed phrases.
+eyes of the lexicon; where it knows too few, that of the nearest seed phrases.
 
 Clusters are numbered by falling Cluster DF, then by their first gram in alphabetical order.
 """

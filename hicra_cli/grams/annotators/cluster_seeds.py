@@ -23,6 +23,7 @@ MOVE_SEEDS: Mapping[Move, tuple[str, ...]] = {
         "we need to find",
         "we need to determine",
         "i need to figure out",
+        "figure out how to",
         "first we need to",
         "let me think about",
         "let me break this down",

@@ -24,6 +24,7 @@ from hicra_cli.grams.annotators.lexicon import judge
 from hicra_cli.grams.embeddings import Embedder, Embeddings
 
 CERTAIN = 0.5  # from here on the lexicon's judgement is a vote
+QUORUM = 0.1  # of the uses must have a vote: one odd member does not speak for its cluster
 
 
 class Verdict(StrEnum):
@@ -70,8 +71,8 @@ class MoveVotes:
 
     @property
     def winner(self) -> Move | None:
-        """The move with most uses; among equal ones the first in the order of `Move`."""
-        return max(Move, key=lambda move: self.votes[move]) if self.votes else None
+        """The move with most uses, among equal ones the first in the order of `Move`; None below QUORUM."""
+        return max(Move, key=lambda move: self.votes[move]) if self.fraction >= QUORUM else None
 
 
 NO_VOTES = MoveVotes(Counter(), 0)

@@ -95,6 +95,11 @@ def test_the_lexicon_votes_with_the_uses_of_the_grams_it_knows():
     assert (found.winner, found.fraction, found.total) == (Move.BACKTRACING, 0.5, 20)
 
 
+def test_a_vote_on_less_than_a_tenth_of_the_uses_decides_no_move():
+    assert MoveVotes(Counter({Move.BRANCHING: 9}), 100).winner is None
+    assert MoveVotes(Counter({Move.BRANCHING: 10}), 100).winner is Move.BRANCHING
+
+
 def test_without_votes_there_is_no_winner():
     assert MoveVotes(Counter(), 0).winner is None
     assert MoveVotes(Counter(), 0).fraction == 0
