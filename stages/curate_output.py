@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -86,9 +86,7 @@ def write_review(
     uses = {use.gram.text: use.occurrences for use in measured.coverage.grams} if measured else {}
     facts = {
         verdict: [
-            facts_of_history(
-                row, contexts.get(row["gram"], ()), cluster=row["cluster"], occurrences=uses.get(row["gram"])
-            )
+            _facts(row, contexts.get(row["gram"], ()), uses.get(row["gram"]))
             for row in history
             if row["verdict"] == verdict
         ]
@@ -125,6 +123,12 @@ def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """JSON lines."""
     with path.open("w", encoding="utf-8", newline="\n", errors="replace") as stream:
         stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _facts(row: Mapping[str, Any], contexts: Sequence[str], occurrences: int | None) -> GramFacts:
+    """A history row for the page, which names the annotator once."""
+    facts = facts_of_history(row, contexts, cluster=row["cluster"], occurrences=occurrences)
+    return replace(facts, judge="") if row["by"].partition(":")[0] == row["annotator"] else facts
 
 
 def _counted(space: Workspace, path: Path, label: str, total: int | None) -> Iterator[RolloutRow]:

@@ -153,7 +153,7 @@ class Coverage:
                     "without": each.without,
                     "planning_fraction": each.share.fraction,
                 }
-                for (policy, step), each in sorted(self.checkpoints.items(), key=_checkpoint_order)
+                for (policy, step), each in self.checkpoints.items()
             ],
             "grams": [
                 {
@@ -254,7 +254,7 @@ class CoverageMeter:
             grams=tuple(
                 GramUse(gram, self._occurrences[gram.text], self._rollouts[gram.text]) for gram in self._gram_set.grams
             ),
-            checkpoints=dict(self._checkpoints),
+            checkpoints=dict(sorted(self._checkpoints.items(), key=_checkpoint_order)),
         )
 
     def _count(
