@@ -96,8 +96,11 @@ def finish(provider, server, folder, grams, progress):
             assert len(messages) < 40
 
 
-def test_ten_thousand_grams_end_labelled_once_or_unlabelled_with_a_reason(provider, tmp_path):
-    count = 10_000
+@pytest.mark.parametrize(
+    ("provider", "count"),
+    [("gemini", 10_000), ("openai", 1000), pytest.param("openai", 10_000, marks=pytest.mark.slow)],
+)
+def test_every_gram_ends_labelled_once_or_unlabelled_with_a_reason(provider, tmp_path, count):
     grams = many(count)
     progress = SilentProgress()
     every_fault_once = [behaviour for _, behaviour in FAULTS]
