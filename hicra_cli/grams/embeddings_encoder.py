@@ -11,6 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,10 @@ class EncoderEmbedder:
         self._pooling = _pooling(folder)
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-            self._model = AutoModel.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype="float32"
-            ).eval()
+            with _quietly():
+                self._model = AutoModel.from_pretrained(
+                    folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype="float32"
+                ).eval()
         except (OSError, ValueError, KeyError) as error:
             raise ConfigError(
                 f"{folder} holds no encoder: {str(error).splitlines()[0]}",
@@ -87,6 +89,20 @@ def hub_folder(repository: str) -> Path:
             where=FIELD,
             fix="Give a folder that holds it, or `lsa`, which needs none",
         ) from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the library's progress bar; ours are drawn by `core/output.py`."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _by_single_threads(

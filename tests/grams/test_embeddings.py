@@ -96,6 +96,11 @@ def test_an_encoder_pools_the_mean_of_its_last_states(encoder_folder):
         np.testing.assert_allclose(row, (states / states.norm()).numpy(), atol=1e-5)
 
 
+def test_an_encoder_loads_without_a_word(encoder_folder, capfd):
+    EncoderEmbedder(encoder_folder, name="tiny")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_an_encoder_is_the_same_to_the_bit_whatever_the_order(encoder_folder):
     embedder = EncoderEmbedder(encoder_folder, name="tiny")
     seen: list[int] = []
