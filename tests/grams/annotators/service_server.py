@@ -156,7 +156,10 @@ def service_server(script: list[Behaviour] | None = None, otherwise: Behaviour =
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             length = int(self.headers.get("content-length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else {}
+            raw = self.rfile.read(length)
+            if len(raw) < length:
+                return  # the client was stopped while it was sending
+            body = json.loads(raw) if raw else {}
             headers = {name.lower(): value for name, value in self.headers.items()}
             response = server.respond(Request(self.path, headers, body, time.monotonic(), self.command))
             time.sleep(response.hang_s)
