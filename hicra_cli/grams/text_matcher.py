@@ -2,13 +2,16 @@
 
 An occurrence reaches from the first character of a gram's first word to the last of its last word; words and what
 breaks them are defined in `text.words`. Each distinct chunk between blanks is read once, so a text costs a dictionary
-look-up per chunk and one pass of the automaton; only lines with an occurrence are looked at more closely.
+look-up per chunk and one pass of the automaton; only texts with an occurrence are looked at more closely.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import accumulate
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hicra_cli.core.records import StrategicGram
 from hicra_cli.grams.automaton import BREAK, Automaton
@@ -34,7 +37,7 @@ class TextMatcher:
     def __init__(self, gram_set: GramSet) -> None:
         self.gram_set = gram_set
         self.automaton = Automaton([gram.words for gram in gram_set.grams])
-        self._chunks = _Chunks(self.automaton)
+        self._letters = _Letters(self.automaton)
 
     def occurrences(self, text: str, *, truncated: bool = False) -> list[TextOccurrence]:
         """All occurrences, nested and overlapping ones too, by start and then end.
@@ -49,13 +52,12 @@ class TextMatcher:
 
     def places(self, text: str, *, truncated: bool = False) -> list[Place]:
         """What `occurrences` describes, as plain (start, end, index of the gram) for who has many."""
-        lines = text.splitlines(keepends=True)
-        letters_of = self._chunks.__getitem__
-        letters = [b"".join(map(letters_of, line.split())) for line in lines]
-        hits = self.automaton.find(self._chunks.line_break.join(letters))
+        chunks = _chunks(text)
+        letters = list(map(self._letters.__getitem__, chunks))
+        hits = self.automaton.find(b"".join(letters))
         if not hits:
             return []
-        found = _outside(left_out(text), self._in_text(lines, letters, hits))
+        found = _outside(left_out(text), self._in_text(text, chunks, letters, hits))
         if truncated:
             complete = end_of_complete_words(text)
             found = [place for place in found if place[1] < complete]
@@ -66,18 +68,23 @@ class TextMatcher:
         grams = self.gram_set.grams
         return [TextOccurrence(grams[index], start, end) for start, end, index in places]
 
-    def _in_text(self, lines: list[str], letters: list[bytes], hits: list[tuple[int, int, int]]) -> list[Place]:
-        """From letters to characters. No gram reaches over a line."""
-        offsets = [0, *accumulate(map(len, lines))]
-        first_letters = [0, *accumulate(len(line) // self._chunks.width + 1 for line in letters)]
+    def _in_text(
+        self, text: str, chunks: list[str], letters: list[bytes], hits: list[tuple[int, int, int]]
+    ) -> list[Place]:
+        """From letters to characters."""
+        starts = _chunk_starts(text)
+        width = self.automaton.dtype.itemsize
+        ends = np.cumsum(np.fromiter(map(len, letters), dtype=np.int64, count=len(letters))) // width
+        bounds = np.array(hits, dtype=np.int64)[:, :2] - (0, 1)
+        in_chunks = np.searchsorted(ends, bounds, side="right")
+        before = np.append(0, ends)[in_chunks]
         found: list[Place] = []
-        number, spans = -1, []
-        for first, end, index in hits:
-            if first >= first_letters[number + 1]:
-                number = bisect_right(first_letters, first) - 1
-                spans = self._chunks.letter_spans(lines[number])
-            start, offset = first_letters[number], offsets[number]
-            found.append((offset + spans[first - start][0], offset + spans[end - 1 - start][1], index))
+        for (opening, closing), (first, last), (at, to), (_, _, index) in zip(
+            in_chunks.tolist(), (bounds - before).tolist(), starts[in_chunks].tolist(), hits, strict=True
+        ):
+            start, _ = self._letters.spans(chunks[opening])[first]
+            _, end = self._letters.spans(chunks[closing])[last]
+            found.append((at + start, to + end, index))
         return found
 
 
@@ -90,11 +97,43 @@ def longest_from_left(places: Iterable[Place]) -> list[Place]:
     return kept
 
 
+_LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+_BREAK_CHUNK = " \0 "
 _KNOWN_CHUNKS = 1 << 16
 _LONGEST_KNOWN = 32
 
 
-class _Chunks(dict[str, bytes]):
+def _chunks(text: str) -> list[str]:
+    """What stands between blanks, a chunk that breaks a gram for each line break."""
+    for line_break in _LINE_BREAKS:
+        if line_break in text:
+            text = text.replace(line_break, _BREAK_CHUNK)
+    return text.split()
+
+
+def _chunk_starts(text: str) -> NDArray[np.int64]:
+    """Where each of `_chunks` begins."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    kinds = _kinds().take(np.minimum(codes, _BEHIND_BLANKS))
+    after_space = np.append(True, kinds[:-1] != _OTHER)
+    return np.flatnonzero((kinds == _LINE_BREAK) | ((kinds == _OTHER) & after_space))
+
+
+_OTHER, _SPACE, _LINE_BREAK = range(3)
+_BEHIND_BLANKS = 0x3001
+"""The code point after the last blank, the ideographic one; stands for all after it."""
+
+
+@cache
+def _kinds() -> NDArray[np.uint8]:
+    characters = map(chr, range(_BEHIND_BLANKS + 1))
+    return np.array(
+        [_LINE_BREAK if one in _LINE_BREAKS else _SPACE if one.isspace() else _OTHER for one in characters],
+        dtype=np.uint8,
+    )
+
+
+class _Letters(dict[str, bytes]):
     """Chunk -> its letters in the automaton's alphabet, remembered; emptied when full, because text is endless.
 
     A word that no gram contains is a break, and breaks next to each other are one.
@@ -102,32 +141,33 @@ class _Chunks(dict[str, bytes]):
 
     def __init__(self, automaton: Automaton) -> None:
         super().__init__()
-        self._letters = automaton.letters
-        self.width = automaton.dtype.itemsize
-        self.line_break = BREAK.to_bytes(self.width, "little")
+        self._alphabet = automaton.letters
+        self._width = automaton.dtype.itemsize
+        self._spans: dict[str, list[tuple[int, int]]] = {}
 
     def __missing__(self, chunk: str) -> bytes:
-        letters = b"".join(letter.to_bytes(self.width, "little") for letter, _, _ in self._read(chunk))
+        letters = b"".join(letter.to_bytes(self._width, "little") for letter, _, _ in self._read(chunk))
         if len(self) >= _KNOWN_CHUNKS:
             self.clear()
         if len(chunk) <= _LONGEST_KNOWN:
             self[chunk] = letters
         return letters
 
-    def letter_spans(self, line: str) -> list[tuple[int, int]]:
-        """The characters of each letter of a line."""
-        spans: list[tuple[int, int]] = []
-        position = 0
-        for chunk in line.split():
-            position = line.index(chunk, position)
-            spans += [(position + start, position + end) for _, start, end in self._read(chunk)]
-            position += len(chunk)
+    def spans(self, chunk: str) -> list[tuple[int, int]]:
+        """The characters of each letter of a chunk."""
+        spans = self._spans.get(chunk)
+        if spans is None:
+            spans = [(start, end) for _, start, end in self._read(chunk)]
+            if len(self._spans) >= _KNOWN_CHUNKS:
+                self._spans.clear()
+            if len(chunk) <= _LONGEST_KNOWN:
+                self._spans[chunk] = spans
         return spans
 
     def _read(self, chunk: str) -> list[tuple[int, int, int]]:
         read: list[tuple[int, int, int]] = []
         for word, start, end in chunk_words(chunk):
-            letter = BREAK if word is None else self._letters.get(word, BREAK)
+            letter = BREAK if word is None else self._alphabet.get(word, BREAK)
             if letter != BREAK or not read or read[-1][0] != BREAK:
                 read.append((letter, start, end))
         return read
