@@ -102,6 +102,7 @@ def write_review(
         samples=measured.samples if measured else (),
         sources=[f"{role}: {each.ref}" for role, each in space.plan.inputs.items()],
         warnings=[measured.warning] if measured and measured.warning else (),
+        gate=(space.config.train.coverage.low, space.config.train.coverage.high),
     )
     write_gram_review(space.folder / REVIEW_NAME, review)
 

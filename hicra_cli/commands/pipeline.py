@@ -116,6 +116,10 @@ def run_pipeline(
             result = execute(stage, config, registry, progress, force=force, resume=resume)
         except HicraError as error:
             raise _at(step, error) from error
+        if step.stage == "curate" and config.curate.export is not None:
+            from hicra_cli.stages.curate import export_grams
+
+            export_grams(result.artifact, config.curate.export)
         done[step.name] = result.artifact
         yield step, result
 

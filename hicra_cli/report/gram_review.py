@@ -32,7 +32,6 @@ from hicra_cli.report.visible import Piece, pieces, visible
 
 FILE_NAME = "review.html"
 MOVES = ("deduction", "branching", "backtracing", "none")
-GATE = (0.005, 0.15)  # DESIGN: outside these shares of planning tokens training warns
 CONTEXTS_SHOWN = 4
 REJECTED_SHOWN = 300
 SAMPLE_CHARACTERS = 8000
@@ -101,7 +100,10 @@ class SampledRollout:
 
 @dataclass(frozen=True, slots=True)
 class GramReview:
-    """All that the page shows. sources: lines about what the set was made from. missed: proposals, with the reason."""
+    """All that the page shows. sources: lines about what the set was made from. missed: proposals, with the reason.
+
+    gate: the share of planning tokens outside of which training warns.
+    """
 
     title: str
     accepted: Sequence[GramFacts]
@@ -112,6 +114,7 @@ class GramReview:
     samples: Sequence[SampledRollout] = ()
     sources: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    gate: tuple[float, float] = (0.005, 0.15)
 
 
 def write_gram_review(path: Path, review: GramReview) -> None:
@@ -146,7 +149,7 @@ def render_gram_review(review: GramReview) -> str:
         )
         if review.coverage and review.coverage.per_rollout
         else None,
-        gate=GATE,
+        gate=review.gate,
         rules=Counter(each.rule for each in review.rejected).most_common(),
         rejected=review.rejected[:REJECTED_SHOWN],
         contexts=_contexts,
@@ -240,9 +243,10 @@ def _figures(review: GramReview) -> list[tuple[str, str, str]]:
     if facts is None:
         return []
     shares = sorted(facts.per_rollout)
-    low, high = GATE
+    low, high = review.gate
     inside = "within" if low <= facts.planning_fraction <= high else "outside"
-    rows = [(f"of all {facts.unit} plan", f"{_percent(facts.planning_fraction, 2)} %", f"{inside} {_gate()}")]
+    remark = f"{inside} {_percent(low)} to {_percent(high, 0)} %, the range training accepts"
+    rows = [(f"of all {facts.unit} plan", f"{_percent(facts.planning_fraction, 2)} %", remark)]
     if shares:
         median = shares[len(shares) // 2] if len(shares) % 2 else sum(shares[len(shares) // 2 - 1 :][:2]) / 2
         empty = sum(each == 0 for each in shares)
@@ -258,10 +262,6 @@ def _figures(review: GramReview) -> list[tuple[str, str, str]]:
         used = len(review.accepted) - len(facts.never_matched)
         rows.append(("grams are used", f"{used:,}", f"{len(facts.never_matched):,} never occur in these rollouts"))
     return rows
-
-
-def _gate() -> str:
-    return f"{_percent(GATE[0])} to {_percent(GATE[1], 0)} %, the range training accepts"
 
 
 def _percent(value: float, digits: int = 1) -> str:

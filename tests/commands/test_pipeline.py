@@ -103,8 +103,9 @@ def test_a_pipeline_runs_in_order_and_repeats_only_what_changed(tmp_path):
 
     changed = document(hicra(*command, "--set", "curate.min_confidence=0.4", "--json", cwd=tmp_path, check=0))
     assert [each["cached"] for each in changed["data"]["steps"]] == [True, True, False]
-    again = hicra(*command, cwd=tmp_path, check=0)
+    again = hicra(*command, "--set", "curate.export=grams.txt", cwd=tmp_path, check=0)
     assert again.stdout.count("cached") == 3
+    assert "let's try a different" in (tmp_path / "grams.txt").read_text()
     assert "[3/3] curate" in again.stderr
 
 
