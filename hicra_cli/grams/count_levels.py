@@ -66,12 +66,12 @@ class Survivors:
     count: Ints
     solutions: Ints
     failures: Ints
-    uses: tuple[Ints, Ints, Ints]
+    uses: tuple[Ids, Ids, Ids]
 
     def take(self, kept: Ints) -> "Survivors":
         """The grams at these indices, in this order."""
-        number = np.full(len(self.words), -1, dtype=np.int64)
-        number[kept] = np.arange(len(kept))
+        number = np.full(len(self.words), -1, dtype=np.int32)
+        number[kept] = np.arange(len(kept), dtype=np.int32)
         grams, groups, users = self.uses
         found = number[grams] >= 0
         return Survivors(
@@ -140,7 +140,7 @@ def merged(parts: list[Counted], ngram_max: int) -> Counted:
 def joined(parts: list[Survivors], ngram_max: int) -> Survivors:
     """Different grams in one table."""
     parts = [_no_survivors(ngram_max), *parts]
-    begins = np.cumsum([0, *(len(part.words) for part in parts[:-1])])
+    begins = np.cumsum([0, *(len(part.words) for part in parts[:-1])], dtype=np.int32)
     return Survivors(
         np.concatenate([part.words for part in parts]),
         np.concatenate([part.document_frequency for part in parts]),
@@ -218,7 +218,7 @@ def _document_frequency(level: _Level, rows: Rows, corpus: Corpus, minimum: int)
     return np.bincount(pairs >> bits, minlength=level.distinct)
 
 
-def _users(level: _Level, rows: Rows, corpus: Corpus, grams: Ints) -> tuple[Ints, Ints, tuple[Ints, Ints, Ints]]:
+def _users(level: _Level, rows: Rows, corpus: Corpus, grams: Ints) -> tuple[Ints, Ints, tuple[Ids, Ids, Ids]]:
     """For each of these grams the successful solutions, the failures, and the uses by group."""
     number = np.full(level.distinct, -1, dtype=np.int64)
     number[grams] = np.arange(len(grams))
@@ -235,12 +235,16 @@ def _users(level: _Level, rows: Rows, corpus: Corpus, grams: Ints) -> tuple[Ints
     encoded = pa.array((gram << bits) | group).dictionary_encode()
     keys: Ints = encoded.dictionary.to_numpy()
     users = np.bincount(encoded.indices.to_numpy(), minlength=len(keys))
-    uses = keys >> bits, keys & ((1 << bits) - 1), users
+    uses = _int32(keys >> bits), _int32(keys & ((1 << bits) - 1)), _int32(users)
     return np.bincount(gram, minlength=len(grams)), failures, uses
 
 
 def _bits(values: NDArray[np.integer]) -> int:
     return int(values.max()).bit_length() if len(values) else 1
+
+
+def _int32(values: Ints) -> Ids:
+    return values.astype(np.int32)
 
 
 def _alone(rows: Rows, index: Ints, n: int, ngram_max: int) -> Counted:
@@ -253,5 +257,5 @@ def _alone(rows: Rows, index: Ints, n: int, ngram_max: int) -> Counted:
 
 
 def _no_survivors(ngram_max: int) -> Survivors:
-    none = np.zeros(0, dtype=np.int64)
-    return Survivors(np.zeros((0, ngram_max), dtype=np.int32), none, none, none, none, (none, none, none))
+    none, uses = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
+    return Survivors(np.zeros((0, ngram_max), dtype=np.int32), none, none, none, none, (uses, uses, uses))

@@ -29,7 +29,7 @@ class Pool:
     def add(self, survivors: Survivors) -> None:
         self._parts.append(survivors)
         self._size += len(survivors.words)
-        if self._size > 2 * self._limit:
+        if self._size > self._limit + self._limit // 4:
             self._prune()
 
     def ranked(self) -> Survivors:
@@ -103,7 +103,7 @@ def _shares(pool: Survivors, groups: Sequence[Group], sizes: Sequence[int]) -> l
     column_of = np.zeros(len(groups), dtype=np.int64)
     column_of[order] = np.arange(len(order))
     gram, group, users = pool.uses
-    distinct, which = np.unique(users * len(groups) + group, return_inverse=True)
+    distinct, which = np.unique(users.astype(np.int64) * len(groups) + group, return_inverse=True)
     known = np.empty(len(distinct), dtype=object)
     for at, key in enumerate(distinct.tolist()):
         used, number = key // len(groups), key % len(groups)

@@ -27,7 +27,7 @@ Floor = tuple[int, int]
 
 _PROCESS_BYTES = 110 << 20  # an interpreter with numpy and Arrow, and what a scanner remembers
 _ROW_BYTES = 200  # of counting, per row
-_CHARACTER_BYTES = 40  # of scanning, per character
+_CHARACTER_BYTES = 80  # of scanning, per character
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Budget:
     workers: int
     capacity: int
     rows_at_once: int = 1 << 18  # their hash tables stay in a core's cache
-    batch_characters: int = 1 << 22
+    batch_characters: int = 1 << 21
     places_in_memory: int = 1 << 20
     characters_alone: int = 1 << 24  # counted before other processes had started
 
@@ -54,7 +54,7 @@ def budget_for(memory: int, workers: int) -> Budget:
     return Budget(
         workers=workers,
         capacity=capacity,
-        batch_characters=_between(1 << 18, share // _CHARACTER_BYTES, 1 << 22),
+        batch_characters=_between(1 << 18, share // _CHARACTER_BYTES, 1 << 21),
         places_in_memory=min(capacity, 1 << 20),
     )
 
