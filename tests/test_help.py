@@ -44,7 +44,7 @@ def test_each_example_of_help_is_a_command_line_that_parses(words):
     examples = [line for line in lines if line.startswith(f"hicra {' '.join(words)}") and "Usage" not in line]
     assert examples or words == ("artifacts", "path")
     for example in examples:
-        arguments = shlex.split(re.split(r" >|  +", example)[0])[1 + len(words) :]
+        arguments = shlex.split(re.split(r" [>|]|  +", example)[0])[1 + len(words) :]
         command_of(words).make_context("hicra", arguments)  # raises where an option is unknown
 
 

