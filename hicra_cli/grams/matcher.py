@@ -169,6 +169,8 @@ class PlanningMatcher:
         with self._in_turn:
             batches = self._batches.batches([token_ids], [truncated])
             hits = next(self._batches.hits(batch) for batch in batches)
+        if not len(hits.grams):
+            return []
         tokens = self._tokens.text_and_offsets(token_ids)
         starts = np.searchsorted(tokens.char_bytes, tokens.byte_starts[hits.first_tokens] + hits.first_bytes)
         ends = np.searchsorted(tokens.char_bytes, tokens.byte_starts[hits.last_tokens] + hits.last_bytes)

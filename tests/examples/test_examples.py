@@ -27,6 +27,7 @@ def test_every_example_is_run_by_a_test_of_this_file():
         "alpha_sweep.yaml",  # read in tests/commands/test_pipeline.py
         "ci.sh",
         "grams_from_rollouts.yaml",  # run there
+        "mask_in_your_trainer.py",
         "python_api.py",
     }
 
@@ -67,6 +68,17 @@ def test_the_python_example_runs(tmp_path):
     assert "planning  +0.90" in done.stdout  # 0.75 + 0.2 * 0.75
     assert "execution +0.75" in done.stdout
     assert "training:api@v1 2 steps" in done.stdout
+
+
+def test_the_mask_feeds_another_trainer(tmp_path):
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "mask_in_your_trainer.py", "1"],
+        cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "step 0: mean reward 0." in done.stdout
+    assert " 0.0% planning tokens" not in done.stdout
+    assert "strategic grams" in done.stdout
 
 
 @pytest.mark.slow
