@@ -7,7 +7,7 @@ that a truncation may have cut off, are dropped.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
 
@@ -36,6 +36,10 @@ class Hits:
     first_bytes: Ints
     last_tokens: Ints
     last_bytes: Ints
+
+    def moved(self, tokens: int) -> "Hits":
+        """Counted from another token."""
+        return replace(self, first_tokens=self.first_tokens + tokens, last_tokens=self.last_tokens + tokens)
 
     def __getitem__(self, chosen: Any) -> "Hits":
         return Hits(

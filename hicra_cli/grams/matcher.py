@@ -117,11 +117,23 @@ class PlanningMatcher:
 
     def spans(self, token_ids: TokenIds, *, truncated: bool = False) -> list[Occurrence]:
         """All occurrences, nested and overlapping ones too, by start and then end."""
-        return self._occurrences(token_ids, truncated=truncated, chosen=sorted)
+        return self.batch_spans([token_ids], truncated=[truncated])[0]
+
+    def batch_spans(
+        self, token_ids: Iterable[TokenIds], *, truncated: Iterable[bool] | None = None
+    ) -> list[list[Occurrence]]:
+        """The spans of each rollout of a ragged batch."""
+        return self._occurrences(token_ids, truncated, sorted)
 
     def counted(self, token_ids: TokenIds, *, truncated: bool = False) -> list[Occurrence]:
         """The longest occurrences from left to right, without overlaps: what semantic entropy counts."""
-        return self._occurrences(token_ids, truncated=truncated, chosen=longest_from_left)
+        return self.batch_counted([token_ids], truncated=[truncated])[0]
+
+    def batch_counted(
+        self, token_ids: Iterable[TokenIds], *, truncated: Iterable[bool] | None = None
+    ) -> list[list[Occurrence]]:
+        """What counts of each rollout of a ragged batch."""
+        return self._occurrences(token_ids, truncated, longest_from_left)
 
     def text_occurrences(self, text: str, *, truncated: bool = False) -> list[TextOccurrence]:
         """`TextMatcher.occurrences`: all occurrences in a text."""
@@ -164,14 +176,32 @@ class PlanningMatcher:
         return grams
 
     def _occurrences(
-        self, token_ids: TokenIds, *, truncated: bool, chosen: Callable[[list[Place]], list[Place]]
-    ) -> list[Occurrence]:
+        self,
+        token_ids: Iterable[TokenIds],
+        truncated: Iterable[bool] | None,
+        chosen: Callable[[list[Place]], list[Place]],
+    ) -> list[list[Occurrence]]:
+        found: list[list[Occurrence]] = []
         with self._in_turn:
-            batches = self._batches.batches([token_ids], [truncated])
-            hits = next(self._batches.hits(batch) for batch in batches)
+            for batch in self._batches.batches(token_ids, truncated):
+                hits = self._batches.hits(batch)
+                hits = hits[np.argsort(hits.first_tokens, kind="stable")]
+                cuts = np.searchsorted(hits.first_tokens, np.append(batch.starts, len(batch.ids))).tolist()
+                found += [
+                    self._described(batch.ids[start:end], hits[cut:following].moved(-start), chosen)
+                    for start, end, cut, following in zip(
+                        batch.starts.tolist(), batch.ends.tolist(), cuts[:-1], cuts[1:], strict=True
+                    )
+                ]
+        return found
+
+    def _described(
+        self, ids: NDArray[np.int64], hits: Hits, chosen: Callable[[list[Place]], list[Place]]
+    ) -> list[Occurrence]:
+        """Hits in one rollout, with their places in its text."""
         if not len(hits.grams):
             return []
-        tokens = self._tokens.text_and_offsets(token_ids)
+        tokens = self._tokens.text_and_offsets(ids)
         starts = np.searchsorted(tokens.char_bytes, tokens.byte_starts[hits.first_tokens] + hits.first_bytes)
         ends = np.searchsorted(tokens.char_bytes, tokens.byte_starts[hits.last_tokens] + hits.last_bytes)
         places = chosen(list(zip(starts.tolist(), ends.tolist(), hits.grams.tolist(), strict=True)))

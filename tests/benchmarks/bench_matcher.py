@@ -23,6 +23,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,9 +76,9 @@ def _masks(
     num_tokens = sum(map(len, rollouts))
     matchers, fastest = [], []
     for name, gram_set in gram_sets.items():
-        building, matcher = _timed(lambda grams=gram_set: PlanningMatcher(grams, tokenizer))
-        first, masks = _timed(lambda matcher=matcher: matcher.planning_masks(rollouts))
-        seconds = _best(repeats, lambda matcher=matcher: matcher.planning_masks(rollouts))
+        building, matcher = _timed(partial(PlanningMatcher, gram_set, tokenizer))
+        first, masks = _timed(partial(matcher.planning_masks, rollouts))
+        seconds = _best(repeats, partial(matcher.planning_masks, rollouts))
         planning = sum(int(mask.sum()) for mask in masks)
         print(
             f"  {name:>15}: {num_tokens / seconds / 1e6:5.1f} M tokens/s, first {num_tokens / first / 1e6:.1f}, "
@@ -126,16 +127,16 @@ def _searches(words: list[list[str]], gram_sets: dict[str, GramSet], repeats: in
         ]
         data = letters.tobytes()
         trie = GramTrie(sequences, numbers)
-        ways: dict[str, Callable[[], Any]] = {"numpy": lambda trie=trie, row=numbered: trie.find(row)}
+        ways: dict[str, Callable[[], Any]] = {"numpy": partial(trie.find, numbered)}
         library = daachorse.DoubleArrayAhoCorasick(patterns)
-        ways["daachorse"] = lambda library=library, data=data: library.find_overlapping(data)
+        ways["daachorse"] = partial(library.find_overlapping, data)
         try:
             import ahocorasick_rs
         except ImportError:
             pass
         else:
             other = ahocorasick_rs.BytesAhoCorasick(patterns)
-            ways["ahocorasick-rs"] = lambda o=other, data=data: o.find_matches_as_indexes(data, overlapping=True)
+            ways["ahocorasick-rs"] = partial(other.find_matches_as_indexes, data, overlapping=True)
         measured = {way: _best(repeats, search) for way, search in ways.items()}
         shown = ", ".join(f"{way} {seconds / len(row) * 1e9:.1f}" for way, seconds in measured.items())
         print(f"  {name:>15}: search alone, ns a word: {shown}")
@@ -148,7 +149,7 @@ def _lengths(rollouts: list[Ids], matcher: PlanningMatcher, repeats: int) -> Non
     for exponent in (8, 10, 12, 14, 16, 18, 19):
         cut = np.split(joined, total >> exponent)
         matcher.planning_masks(cut)
-        seconds = _best(repeats, lambda cut=cut: matcher.planning_masks(cut))
+        seconds = _best(repeats, partial(matcher.planning_masks, cut))
         print(f"  rollouts of {1 << exponent:7} tokens: {seconds / total * 1e9:6.1f} ns a token")
     alone = np.split(joined, total >> 10)[:100]
     seconds = _best(repeats, lambda: [matcher.planning_mask(ids) for ids in alone])

@@ -184,10 +184,12 @@ def test_a_batch_gives_what_each_rollout_gives_alone(kind, batch):
     truncated = [cut for _, cut in batch]
     masks = matcher.planning_masks(rollouts, truncated=truncated)
     labels = matcher.batch_labels(rollouts, truncated=truncated)
-    assert len(masks) == len(labels) == len(rollouts)
+    every_span = matcher.batch_spans(rollouts, truncated=truncated)
+    assert len(masks) == len(labels) == len(every_span) == len(rollouts)
     for ids, cut, mask, label in zip(rollouts, truncated, masks, labels, strict=True):
         assert mask.tolist() == label.planning_mask.tolist() == matcher.planning_mask(ids, truncated=cut).tolist()
         spans = matcher.spans(ids, truncated=cut)
+        assert spans == every_span.pop(0)
         covered = {token for span in spans for token in range(span.first_token, span.end_token)}
         assert covered >= set(mask.nonzero()[0].tolist())
 
