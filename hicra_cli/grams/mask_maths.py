@@ -145,6 +145,8 @@ def _pairs(marks: _Marks, resets: Ints) -> tuple[Ints, Ints]:
 
     After a reset nothing is open. A delimiter that can close what is open does nothing else.
     """
+    if not len(marks.positions):
+        return marks.positions, marks.ends
     order = np.argsort(np.concatenate([resets, marks.positions]), kind="stable")  # at one place the reset comes first
     never = np.zeros(len(resets), dtype=bool)
     opens = np.concatenate([never, marks.opens])[order]

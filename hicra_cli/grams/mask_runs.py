@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hicra_cli.grams.automaton import BREAK
-from hicra_cli.grams.mask_ranges import group_numbers, joined_ranges
+from hicra_cli.grams.mask_ranges import joined_ranges
 from hicra_cli.grams.mask_store import GrowingArray, NumberTable
 from hicra_cli.text.tokens import TokenBytes, decoded
 from hicra_cli.text.words import chunk_words
@@ -54,25 +54,31 @@ class RunReader:
             self._forget()
         lengths = np.diff(starts, append=len(ids))
         entries = self._known(classes, starts, lengths)
-        for run in np.flatnonzero(entries < 0).tolist():
+        unknown = np.flatnonzero(entries < 0)
+        if len(unknown) > _FEW:
+            for run in _different(classes, starts, lengths, unknown).tolist():
+                self._learn(ids, classes, int(starts[run]), int(lengths[run]))
+            entries[unknown] = self._known(classes, starts[unknown], lengths[unknown])
+            unknown = unknown[entries[unknown] < 0]
+        for run in unknown.tolist():
             entries[run] = self._learn(ids, classes, int(starts[run]), int(lengths[run]))
         runs = self._long_stretches(entries)
         entries = entries.take(runs)
         counts = self._counts.used.take(entries)
         rows = joined_ranges(self._firsts.used.take(entries), counts)
-        runs = runs.take(group_numbers(counts))
+        runs = np.repeat(runs, counts)
         return Symbols(self._symbol_letters.used.take(rows), runs, rows)
 
     def _long_stretches(self, entries: Ints) -> Ints:
         """The runs of stretches that may hold a gram, each stretch after the break before it."""
-        before = np.cumsum(self._counts.used.take(entries))
+        before = np.cumsum(self._counts.used.take(entries), dtype=np.int64)
         closing = np.flatnonzero(entries == _LONE_BREAK)
         num_symbols = np.diff(before.take(closing), prepend=0) - 1
         chosen = np.flatnonzero(num_symbols >= self._shortest)
         turns = np.zeros(len(entries), dtype=np.int8)
         turns[np.where(chosen > 0, closing.take(chosen - 1, mode="clip"), 0)] = 1
         turns[closing.take(chosen)] -= 1
-        return np.flatnonzero(np.cumsum(turns, dtype=np.int8))
+        return np.flatnonzero(np.cumsum(turns, dtype=np.int8).view(np.bool_))
 
     def places(self, rows: Ints) -> Ints:
         """(M, 4): first token of each symbol in its run, bytes before it, last token, bytes up to its end."""
@@ -171,10 +177,10 @@ class RunReader:
     def _forget(self) -> None:
         """Only the break is known: class 0, entry 0. The nodes of single tokens are their classes."""
         self._children = NumberTable()
-        self._entries = GrowingArray(np.int64)
+        self._entries = GrowingArray(np.int32)
         self._entries.extend([0] + [-1] * (self._num_classes - 1))
         self._long: dict[bytes, int] = {}
-        self._firsts, self._counts = GrowingArray(np.int64), GrowingArray(np.int64)
+        self._firsts, self._counts = GrowingArray(np.int64), GrowingArray(np.int32)
         self._symbol_letters = GrowingArray(np.int64)
         self._places = GrowingArray(np.int64, row=(4,))
         self._size = 0
@@ -188,6 +194,18 @@ _LONGEST = 10
 _NODE_BITS = 22
 _LARGEST = 1 << 21
 """Nodes, entries, symbols and tokens of long runs that are remembered, some 100 bytes each."""
+
+
+_FEW = 64
+
+
+def _different(classes: NDArray[np.int32], starts: Ints, lengths: Ints, runs: Ints) -> Ints:
+    """Of the runs one of each kind, as far as a sum over their classes tells."""
+    sums = np.zeros(len(runs), dtype=np.int64)
+    for step in range(_LONGEST):
+        token_classes = classes.take(starts[runs] + step, mode="clip")
+        sums = sums * 1_000_003 + np.where(lengths[runs] > step, token_classes, 0)
+    return runs[np.unique(sums, return_index=True)[1]]
 
 
 def _read(text: str) -> Iterator[tuple[str | None, int, int]]:
