@@ -1,7 +1,8 @@
 """Places where grams begin, sorted into buckets by their first words: all places of a gram lie in one bucket.
 
-A batch of scanned texts becomes one file of rows (the solution, then ngram_max words) in the order of buckets. Words
-are numbered batch by batch, so that batches can be scanned anywhere; the numbers of the corpus come when rows are read.
+A batch of scanned texts becomes one file of rows (the solution, then ngram_max words) in the order of buckets. Each
+process numbers words on its own, so that batches can be scanned anywhere; the numbers of the corpus come when rows are
+read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,10 @@ MOST_PREFIX_WORDS = 3
 
 @dataclass(frozen=True, slots=True)
 class RowFile:
-    """Rows of one batch. offsets: (BUCKETS + 1,) rows before each bucket; numbers: of its words in the corpus."""
+    """Rows of one batch. offsets: (BUCKETS + 1,) rows before each bucket.
+
+    numbers: of the words in the corpus, by their number in the process that wrote the file; -1 behind the last.
+    """
 
     path: Path
     offsets: Ints
@@ -33,8 +37,13 @@ def prefix_words(ngram_min: int) -> int:
     return min(ngram_min, MOST_PREFIX_WORDS)
 
 
-def write_rows(path: Path, scanned: Scanned, *, first_solution: int, ngram_min: int, ngram_max: int) -> Ints:
-    """Write the rows of solutions first_solution, first_solution + 1 …; returns the offsets of the buckets."""
+def write_rows(
+    path: Path, scanned: Scanned, numbers: Ids, *, first_solution: int, ngram_min: int, ngram_max: int
+) -> Ints:
+    """Write the rows of solutions first_solution, first_solution + 1 …; returns the offsets of the buckets.
+
+    numbers: of the words of the scan in this process, -1 behind the last.
+    """
     prefix = prefix_words(ngram_min)
     ids = np.concatenate([scanned.ids, np.full(ngram_max, BREAK, dtype=np.int32)])
     unbroken = ids >= 0
@@ -47,7 +56,7 @@ def write_rows(path: Path, scanned: Scanned, *, first_solution: int, ngram_min: 
     rows = np.empty((len(starts), ngram_max + 1), dtype=np.int32)
     rows[:, 0] = _owners(scanned.ends, first_solution)[starts]
     for k in range(ngram_max):
-        rows[:, k + 1] = ids[starts + k]
+        rows[:, k + 1] = numbers[ids[starts + k]]
     rows.tofile(path)
     offsets = np.zeros(BUCKETS + 1, dtype=np.int64)
     np.cumsum(np.bincount(bucket, minlength=BUCKETS), out=offsets[1:])

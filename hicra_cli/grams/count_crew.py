@@ -32,13 +32,10 @@ class Crew:
 
     def __init__(self, size: int, folder: Path, rule: Rule, *, capacity: int) -> None:
         self._folder = folder
-        self._processes = [_start() for _ in range(size)]
+        self._setup = {"folder": str(folder), "rule": asdict(rule), "capacity": capacity}
         self._idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(size, thread_name_prefix="counting")
-        setup = {"task": "setup", "folder": str(folder), "rule": asdict(rule), "capacity": capacity}
-        for process in self._processes:
-            _send(process, setup, b"")
-            self._idle.put(process)
+        self._processes = self._started(size)
 
     def __enter__(self) -> Self:
         return self
@@ -47,14 +44,16 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for process in self._processes:
-            process.kill()
+            process.kill()  # who waits for it in a thread hears that it has ended
         self._threads.shutdown(cancel_futures=True)
-        for process in self._processes:
-            for stream in (process.stdin, process.stdout):
-                if stream is not None:
-                    with contextlib.suppress(BrokenPipeError):  # an unsent request to a killed worker
-                        stream.close()
-            process.wait()
+        self._end()
+
+    def restart(self) -> None:
+        """New processes, without the memory that the work of the old ones has left behind. No task may be running."""
+        size = len(self._processes)
+        self._end()
+        self._idle = queue.SimpleQueue()
+        self._processes = self._started(size)
 
     def scan(self, batch: Batch) -> Future[Written]:
         """Scan and write a batch."""
@@ -63,6 +62,22 @@ class Crew:
     def count(self, first: int, last: int, floor: tuple[int, int]) -> Future[Counted]:
         """Count buckets."""
         return self._threads.submit(self._count, first, last, floor)
+
+    def _started(self, size: int) -> list[subprocess.Popen[bytes]]:
+        processes = [_start() for _ in range(size)]
+        for number, process in enumerate(processes, start=1):  # 0 is this process
+            _send(process, {**self._setup, "process": number}, b"")
+            self._idle.put(process)
+        return processes
+
+    def _end(self) -> None:
+        for process in self._processes:
+            process.kill()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    with contextlib.suppress(BrokenPipeError):  # an unsent request to a killed worker
+                        stream.close()
+            process.wait()
 
     def _scan(self, batch: Batch) -> Written:
         texts = [text.encode(errors=_ENCODING) for text in batch.texts]
@@ -75,7 +90,7 @@ class Crew:
             "counted": list(batch.counted),
         }
         reply = self._ask(request, b"".join(texts))
-        return Written(np.array(reply["offsets"], dtype=np.int64), reply["words"], reply["num_words"])
+        return Written(**{**reply, "offsets": np.array(reply["offsets"], dtype=np.int64)})
 
     def _count(self, first: int, last: int, floor: tuple[int, int]) -> Counted:
         self._ask({"task": "count", "first": first, "last": last, "floor": floor})
@@ -114,7 +129,7 @@ def serve() -> None:
     requests = sys.stdin.buffer
     setup = json.loads(requests.readline())
     folder = Path(setup["folder"])
-    tasks = Tasks(folder, Rule(**setup["rule"]), capacity=setup["capacity"])
+    tasks = Tasks(folder, Rule(**setup["rule"]), process=setup["process"], capacity=setup["capacity"])
     for line in requests:
         try:
             reply = _work(tasks, folder, json.loads(line), requests)
@@ -129,7 +144,7 @@ def _work(tasks: Tasks, folder: Path, request: dict[str, Any], requests: BinaryI
         texts = [requests.read(size).decode(errors=_ENCODING) for size in request["sizes"]]
         batch = Batch(request["number"], request["first"], texts, request["truncated"], request["counted"])
         written = tasks.write(batch.number, batch.first, *tasks.scan(batch))
-        return {"offsets": written.offsets.tolist(), "words": written.words, "num_words": written.num_words}
+        return {**asdict(written), "offsets": written.offsets.tolist()}
     first = request["first"]
     save_counted(_counted_file(folder, first), tasks.count(first, request["last"], tuple(request["floor"])))
     return {}

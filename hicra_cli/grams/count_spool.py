@@ -17,10 +17,10 @@ from typing import Self
 
 import numpy as np
 
-from hicra_cli.grams.count_buckets import BUCKETS, RowFile, rows_in_memory
+from hicra_cli.grams.count_buckets import BUCKETS, rows_in_memory
 from hicra_cli.grams.count_crew import Crew
 from hicra_cli.grams.count_levels import Corpus, Counted, Ids, Ints, Rule, count_rows
-from hicra_cli.grams.count_tasks import Batch, Tasks, Written, batch_file, save_job
+from hicra_cli.grams.count_tasks import Batch, Tasks, Written, save_job
 from hicra_cli.text.scan import BREAK, Scanned
 
 Floor = tuple[int, int]
@@ -77,12 +77,13 @@ class Spool:
         self._budget = budget
         self._stack = ExitStack()
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(dir=scratch, prefix="counting-")))
-        self._tasks = Tasks(self._folder, rule, capacity=budget.capacity)
+        self._tasks = Tasks(self._folder, rule, process=0, capacity=budget.capacity)
         self._crew: Crew | None = None
         self._characters = 0
         self._held: list[_Held] = []
         self._scanning: dict[int, Future[Written]] = {}
-        self._files: dict[int, tuple[Written, Ids]] = {}
+        self._files: dict[int, Written] = {}
+        self._known: list[dict[int, Ids]] = [{} for _ in range(budget.workers + 1)]  # by process and first word
         self._vocabulary: dict[str, int] = {}
         self.num_words = 0
         """Words of the counted solutions, right once `words` was called."""
@@ -127,18 +128,18 @@ class Spool:
             if batches:
                 yield count_rows(rows_in_memory(batches, self._rule.ngram_max), corpus, self._rule, floor=floor())
             return
-        files = [
-            RowFile(batch_file(self._folder, number), written.offsets, _with_break(rank[known]))
-            for number, (written, known) in sorted(self._files.items())
-        ]
-        self._files = {}
-        save_job(self._folder, corpus, files)
-        tasks = self._parts(np.sum([file.offsets for file in files], axis=0))
-        del files
+        files = [self._files[number] for number in range(len(self._files))]
+        numbers = [_with_break(rank[_joined(known)]) for known in self._known]
+        offsets = [file.offsets for file in files]
+        save_job(self._folder, corpus, numbers, offsets, [file.process for file in files])
+        tasks = self._parts(np.sum(offsets, axis=0))
+        del files, numbers, offsets, rank
+        self._files, self._known, self._vocabulary = {}, [], {}
         if self._crew is None:
             for first, last in tasks:
                 yield self._tasks.count(first, last, floor())
         else:
+            self._crew.restart()
             yield from self._counts_of_crew(self._crew, tasks, floor)
 
     def _add_to_crew(self, batch: Batch) -> None:
@@ -146,6 +147,7 @@ class Spool:
         if self._crew is None:
             crew = Crew(self._budget.workers, self._folder, self._rule, capacity=self._budget.capacity)
             self._crew = self._stack.enter_context(crew)
+            self._tasks.forget()
         self._scanning[batch.number] = self._crew.scan(batch)
         self._await_scans(2 * self._budget.workers)
 
@@ -162,9 +164,10 @@ class Spool:
         self._held = []
 
     def _keep(self, number: int, written: Written) -> None:
-        known = self._number(written.words)
+        if written.words:
+            self._known[written.process][written.first_word] = self._number(written.words)
         self.num_words += written.num_words
-        self._files[number] = replace(written, words=[]), known
+        self._files[number] = replace(written, words=[])
 
     def _number(self, words: Sequence[str]) -> Ids:
         """Numbers in the order in which words were met; a new word gets the next one."""
@@ -192,6 +195,12 @@ class Spool:
             done, counting = wait(counting, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
+
+
+def _joined(known: dict[int, Ids]) -> Ids:
+    """The words of one process, in the order in which it has numbered them."""
+    parts = [known[first] for first in sorted(known)]
+    return np.concatenate([np.zeros(0, dtype=np.int32), *parts])
 
 
 def _with_break(numbers: Ids) -> Ids:

@@ -12,8 +12,8 @@ import numpy as np
 
 from hicra_cli.grams.count_buckets import RowFile, read_rows, write_rows
 from hicra_cli.grams.count_large import count_large
-from hicra_cli.grams.count_levels import Corpus, Counted, Ints, Rule, Survivors, count_rows
-from hicra_cli.text.scan import Scanned, WordScanner
+from hicra_cli.grams.count_levels import Corpus, Counted, Ids, Ints, Rule, Survivors, count_rows
+from hicra_cli.text.scan import BREAK, Scanned, WordScanner
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +29,28 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A batch's file: rows before each bucket, the distinct words, and the words of counted solutions."""
+    """A batch's file: rows before each bucket, and the words of counted solutions.
 
+    process: who wrote it. words: those it had not met before; first_word: the number it gave to the first of them.
+    """
+
+    process: int
     offsets: Ints
+    first_word: int
     words: list[str]
     num_words: int
 
 
 class Tasks:
-    """What one process remembers from task to task. capacity: rows that it may count at once."""
+    """What one process remembers from task to task. process: its number; capacity: rows that it may count at once."""
 
-    def __init__(self, folder: Path, rule: Rule, *, capacity: int) -> None:
+    def __init__(self, folder: Path, rule: Rule, *, process: int, capacity: int) -> None:
+        self._process = process
         self._folder = folder
         self._rule = rule
         self._capacity = capacity
         self._scanner = WordScanner()
+        self._vocabulary: dict[str, int] = {}
         self._job: tuple[Corpus, list[RowFile]] | None = None
 
     def scan(self, batch: Batch) -> tuple[Scanned, int]:
@@ -54,19 +61,28 @@ class Tasks:
 
     def write(self, number: int, first: int, scanned: Scanned, num_words: int) -> Written:
         """Make the file of a scanned batch."""
+        known = len(self._vocabulary)
+        numbers = [self._vocabulary.setdefault(word, len(self._vocabulary)) for word in scanned.words]
         offsets = write_rows(
             batch_file(self._folder, number),
             scanned,
+            np.array([*numbers, BREAK], dtype=np.int32),
             first_solution=first,
             ngram_min=self._rule.ngram_min,
             ngram_max=self._rule.ngram_max,
         )
-        return Written(offsets, scanned.words, num_words)
+        new = [word for word, own in zip(scanned.words, numbers, strict=True) if own >= known]
+        return Written(self._process, offsets, known, new, num_words)
+
+    def forget(self) -> None:
+        """Give the memory of scanning back: no batch will come any more."""
+        self._scanner = WordScanner()
+        self._vocabulary = {}
 
     def count(self, first: int, last: int, floor: tuple[int, int]) -> Counted:
         """Count the grams of buckets first … last - 1."""
         if self._job is None:
-            self._scanner = WordScanner()  # gives its memory back
+            self.forget()
             self._job = open_job(self._folder)
         corpus, files = self._job
         size = sum(int(file.offsets[last] - file.offsets[first]) for file in files)
@@ -81,16 +97,22 @@ def batch_file(folder: Path, number: int) -> Path:
     return folder / f"batch-{number}.rows"
 
 
-def save_job(folder: Path, corpus: Corpus, files: Sequence[RowFile]) -> None:
-    """Write what all processes need to count. files: of batch 0, 1 …"""
+def save_job(
+    folder: Path, corpus: Corpus, numbers: Sequence[Ids], offsets: Sequence[Ints], processes: Sequence[int]
+) -> None:
+    """Write what all processes need to count.
+
+    numbers: for each process, see `RowFile`; offsets, processes: of batch 0, 1 … and who wrote it.
+    """
     np.savez(
         folder / "job.npz",
         document_of=corpus.document_of,
         group_of=corpus.group_of,
         word_kinds=corpus.word_kinds,
-        offsets=np.stack([file.offsets for file in files]),
-        ends=np.cumsum([len(file.numbers) for file in files]),
-        numbers=np.concatenate([file.numbers for file in files]),
+        offsets=np.stack(offsets),
+        processes=np.array(processes),
+        ends=np.cumsum([len(each) for each in numbers]),
+        numbers=np.concatenate(numbers),
     )
 
 
@@ -98,8 +120,11 @@ def open_job(folder: Path) -> tuple[Corpus, list[RowFile]]:
     with np.load(folder / "job.npz") as job:
         corpus = Corpus(job["document_of"], job["group_of"], job["word_kinds"])
         numbers = np.split(job["numbers"], job["ends"][:-1])
-        offsets = job["offsets"]
-    return corpus, [RowFile(batch_file(folder, number), rows, numbers[number]) for number, rows in enumerate(offsets)]
+        offsets, processes = job["offsets"], job["processes"].tolist()
+    return corpus, [
+        RowFile(batch_file(folder, number), offsets[number], numbers[process])
+        for number, process in enumerate(processes)
+    ]
 
 
 def save_counted(path: Path, counted: Counted) -> None:

@@ -164,6 +164,14 @@ def test_processes_change_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_words_keep_their_numbers_when_batches_bring_no_new_ones(tmp_path):
+    # every batch after the first few is made of known words, and two processes number them in their own order
+    solutions = [*mixed(40), *mixed(40), *mixed(40), Solution("late", "some new words come at last")]
+    config = CollectConfig(min_document_frequency=1)
+    several = replace(TINY, workers=2, capacity=300, rows_at_once=100, batch_characters=300, characters_alone=600)
+    assert count_within(several, solutions, config, scratch=tmp_path) == count_grams(solutions, config, seed=0)
+
+
 def test_the_scratch_folder_is_left_empty_when_the_solutions_fail(tmp_path):
     def broken():
         yield from mixed(100)
