@@ -25,7 +25,10 @@ from hicra_cli.text.scan import BREAK, Scanned
 
 Floor = tuple[int, int]
 
-_PROCESS_BYTES = 110 << 20  # an interpreter with numpy and Arrow, and what a scanner remembers
+# Measured on 1 GB of rollouts, rounded up.
+_POOL_BYTES = 400 * 10**6  # the process that reads, merges words and keeps the pool
+_WORKER_BYTES = 250 * 10**6  # a process that scans or counts
+_PROCESS_BYTES = 110 * 10**6  # of which an interpreter with numpy and Arrow, and what a scanner remembers
 _ROW_BYTES = 200  # of counting, per row
 _CHARACTER_BYTES = 80  # of scanning, per character
 
@@ -47,9 +50,12 @@ class Budget:
 
 
 def budget_for(memory: int, workers: int) -> Budget:
-    """memory: bytes for the growth of this process and all workers together; workers: 0 is one per core."""
-    workers = workers or os.cpu_count() or 1
-    share = memory // workers - _PROCESS_BYTES - (_PROCESS_BYTES // workers if workers > 1 else 0)
+    """memory: bytes for the growth of this process and all workers together; workers: 0 is one per core.
+
+    There are no more workers than memory has room for, and none beside this process where it has room for one.
+    """
+    workers = min(workers or os.cpu_count() or 1, max(1, (memory - _POOL_BYTES) // _WORKER_BYTES))
+    share = (memory if workers == 1 else (memory - _POOL_BYTES) // workers) - _PROCESS_BYTES
     capacity = _between(1 << 16, share // _ROW_BYTES, 1 << 22)
     return Budget(
         workers=workers,

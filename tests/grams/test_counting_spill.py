@@ -1,5 +1,7 @@
 """Counting under any memory and any number of processes gives what a plain dictionary gives."""
 
+import gzip
+import json
 import os
 import shutil
 import signal
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from hicra_cli.config.collect import CollectConfig
 from hicra_cli.core.errors import RunError
 from hicra_cli.grams.candidates import Candidate, Counts, Share
-from hicra_cli.grams.count_spool import Budget
+from hicra_cli.grams.count_spool import Budget, budget_for
 from hicra_cli.grams.counting import POOL_FACTOR, STOP_WORDS, Solution, count_grams, count_within
 from hicra_cli.text.words import segments
 
@@ -154,6 +156,16 @@ def mixed(count=300):
     ]
 
 
+def test_memory_decides_how_many_processes_work_and_on_how_much():
+    # 10^9 bytes less 400 MB for this process leave room for 2 workers of 250 MB, of 300 MB each to be exact; 190 MB
+    # of those after 110 MB for an interpreter are 950,000 rows of 200 bytes
+    assert budget_for(10**9, 64) == Budget(workers=2, capacity=950_000, places_in_memory=950_000)
+    assert budget_for(5 * 10**8, 4).workers == 1
+    # 100 MB are less than an interpreter takes: the least of everything
+    least = budget_for(10**8, 1)
+    assert (least.capacity, least.batch_characters, least.places_in_memory) == (1 << 16, 1 << 18, 1 << 16)
+
+
 def test_processes_change_nothing(tmp_path):
     solutions, config = mixed(), CollectConfig(max_candidates=5)
     alone = count_grams(solutions, config, seed=0)
@@ -224,3 +236,16 @@ def test_a_full_disk_is_told_by_the_process_that_met_it(tmp_path):
 
     with pytest.raises(RunError, match=r"a counting process failed: FileNotFoundError.*batch-"):
         count_within(several, unwritable(), CollectConfig(), scratch=tmp_path)
+
+
+@pytest.mark.slow
+def test_real_rollouts_are_counted_as_the_definition_counts_them(rollouts_dir, tmp_path):
+    with gzip.open(rollouts_dir / "qwen25_3b_base_vs_rl_matheval.jsonl.gz", "rt") as stream:
+        rows = [json.loads(line) for line in stream]
+    solutions = [
+        Solution(row["problem"], row["response"], row["model"], row["step"], successful=bool(row["correct"]))
+        for row in rows
+    ]
+    config = CollectConfig(max_candidates=500)
+    several = Budget(workers=2, capacity=20_000, rows_at_once=10_000, batch_characters=500_000, characters_alone=10**6)
+    assert count_within(several, solutions, config, scratch=tmp_path) == plain_counts(solutions, config)
