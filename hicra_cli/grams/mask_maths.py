@@ -26,7 +26,7 @@ def left_out_bytes(data: bytes, cuts: Ints) -> tuple[Ints, Ints]:
     data: P texts, each followed by SEPARATOR. cuts: (P + 1,) where each text begins, then the length of data.
     """
     read = np.frombuffer(data, dtype=np.uint8)
-    starts, ends, unclear = _maths(data, read, cuts[:-1])
+    starts, ends, unclear = _maths(data, read, cuts)
     unclear = np.concatenate([unclear, np.flatnonzero(read == _BACKTICK)])
     if len(unclear):
         rare = np.zeros(len(cuts), dtype=bool)
@@ -52,13 +52,14 @@ class _Marks:
 _BACKTICK, _BACKSLASH, _DOLLAR, _LINE_END, _BEGIN = b"`\\$\nb"
 
 
-def _maths(data: bytes, read: NDArray[np.uint8], texts: Ints) -> tuple[Ints, Ints, Ints]:
+def _maths(data: bytes, read: NDArray[np.uint8], cuts: Ints) -> tuple[Ints, Ints, Ints]:
     """Begins and ends of maths, and places that make the text they are in a rare one."""
+    texts = cuts[:-1]
     escapes = _escapes(np.flatnonzero(read == _BACKSLASH))
     escaped = np.zeros(len(read), dtype=bool)
     escaped[escapes + 1] = True
     spans = [_pairs(_brackets(read, escapes, pair), texts) for pair in (b"()", b"[]")]
-    spans.append(_environments(data, escapes[_BEGIN_OR_END[read[escapes + 1]]], texts))
+    spans.append(_environments(data, escapes[_BEGIN_OR_END[read[escapes + 1]]], cuts))
 
     dollars = np.flatnonzero(read == _DOLLAR)
     dollars = dollars[~escaped[dollars]]
@@ -93,13 +94,13 @@ def _brackets(read: NDArray[np.uint8], escapes: Ints, pair: bytes) -> _Marks:
     return _Marks(positions, positions + 2, following == opener, following == closer)
 
 
-def _environments(data: bytes, escapes: Ints, texts: Ints) -> tuple[Ints, Ints]:
+def _environments(data: bytes, escapes: Ints, cuts: Ints) -> tuple[Ints, Ints]:
     """Environments close like brackets, whatever their names; those of prose are text."""
     spans: list[tuple[int, int]] = []
     opened: list[int] = []
     text = -1
-    for at, of_text in zip(escapes.tolist(), _text_of(escapes, texts).tolist(), strict=True):
-        mark = _ENVIRONMENT.match(data, at)
+    for at, of_text in zip(escapes.tolist(), _text_of(escapes, cuts).tolist(), strict=True):
+        mark = _ENVIRONMENT.match(data, at, int(cuts[of_text + 1]) - len(SEPARATOR))
         if mark is None:
             continue
         if of_text != text:

@@ -16,7 +16,7 @@ from tests.grams.test_matcher_reference import GRAM_SET, GRAMS, byte_level
 
 PIECES = ["$", "$", "$", "$$", "\\(", "\\)", "\\[", "\\]", "\\", "\\\\", "\\frac", "`", "``", "```", "```py", "\n",
           "\n", " ", "\t", "\u00a0", "\u2003", "x", "é", "让", "5", "٣", "²", "_", ",", "\\begin{align}",
-          "\\end{align}", "\\begin{proof}", "\r", "{", "}", "\x1f", "\x85"]  # fmt: skip
+          "\\end{align}", "\\begin{proof}", "\\end{", "\\begin{a", "\r", "{", "}", "\x1f", "\x85"]  # fmt: skip
 texts = st.lists(st.sampled_from(PIECES), max_size=16).map("".join)
 
 

@@ -222,3 +222,8 @@ def test_a_response_without_a_blank_is_read_whole(matcher, tokenizer):
     ids = tokenizer.encode("x" * 40_000 + " let me think").ids
     assert matcher.planning_mask(ids).sum() == 3
     assert matcher.planning_mask(tokenizer.encode("-" * 40_000).ids, truncated=True).sum() == 0
+
+
+def test_an_environment_open_at_the_end_of_a_rollout_does_not_reach_into_the_next(matcher, tokenizer):
+    rollouts = [tokenizer.encode(text).ids for text in ("\\begin{align} x \\end{", " let me think")]
+    assert [int(mask.sum()) for mask in matcher.planning_masks(rollouts)] == [0, 3]

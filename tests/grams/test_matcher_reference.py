@@ -31,7 +31,8 @@ FRAGMENTS = ["let", "Let", "LET", "me", "think", "that", "'s", "’s", "not", "r
              " ", " ", " ", " ", " ", " ", ",", ", ", ". ", ".", "-", "‑", "—", "\n", "\n\n", "\t", "\u2028", "!", "…",
              "*", "**", "_", "(", ")", "“", "'", "3", " 3.5 ", "=", "🤔", "让", "\u0301", "\ufffd", "\x00", "ŉ", "ǆ",
              "$", "$$", "\\(", "\\)", "\\[", "\\]", "\\begin{align}", "\\end{align}", "\\begin{proof}", "\\end{proof}",
-             "\\boxed", "{", "}", "\\", "`", "``", "```", "```py", "<|end|>", "</think>", "İ"]  # fmt: skip
+             "\\boxed", "\\end{", "\\begin{a", "{", "}", "\\", "`", "``", "```", "```py", "<|end|>", "</think>",
+             "İ"]  # fmt: skip
 phrases = st.sampled_from([phrase.title() for phrase in PHRASES] + PHRASES).map(lambda phrase: f" {phrase} ")
 texts = st.lists(st.one_of(st.sampled_from(FRAGMENTS), phrases), max_size=14).map("".join)
 

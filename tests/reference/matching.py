@@ -21,6 +21,7 @@ PROSE: tuple[str, ...] = (
 PROSE += ("theorem", "lemma", "solution")
 LINE_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 APOSTROPHES = "'’‘‛ʼ＇"
+CODE = "\ud800"  # stands for each character of code; no text that was decoded has it
 HYPHENS = "-‐‑﹣－"
 
 
@@ -232,7 +233,7 @@ def _between_breaks(pieces):
 def _left_out(text):
     """The characters of code and maths."""
     code = _code(text)
-    hidden = "".join("\0" if position in code else character for position, character in enumerate(text))
+    hidden = "".join(CODE if position in code else character for position, character in enumerate(text))
     marks = _marks(hidden)
     spans = [*_dollars(hidden, marks), *_pairs(marks, "\\(", "\\)"), *_pairs(marks, "\\[", "\\]"), *_displays(marks)]
     spans += _environments(marks)
@@ -301,7 +302,7 @@ def _command(text, position):
         prose = any(text.startswith(head + name + star + "}", position) for name in PROSE for star in ("", "*"))
         if text.startswith(head, position) and not prose:
             end = position + len(head)
-            while kind == "end" and end < len(text) and text[end] not in "{}\n`$\\\0":
+            while kind == "end" and end < len(text) and text[end] not in "{}\n`$\\" + CODE:
                 end += 1
             return kind, end + (kind == "end" and text[end : end + 1] == "}")
     return text[position : position + 2], min(position + 2, len(text))
