@@ -1,9 +1,9 @@
 """Which embeddings are near each other: the pairs whose cosine reaches a threshold, as lists of neighbours.
 
 All pairs are compared up to EXACT_ROWS rows. Beyond it, rows are put into cells around about sqrt(M) centres and
-compared within the cells that are nearest to them, so that time grows as M^1.5 and a few per cent of the pairs may be
-missed (measured in docs/clusters.md). Memory is bounded in both cases: products are computed block by block, and at
-most MAX_EDGES neighbours are kept, the nearest of each row.
+compared within the cells that are nearest to them, so that time grows as M^1.5 and a few per cent of the pairs are
+missed (measured by `bench_clustering --cells`). Memory is bounded in both cases: products are computed block by block,
+and at most MAX_EDGES neighbours are kept, the nearest of each row.
 """
 
 from collections.abc import Iterator

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.cluster import AgglomerativeClustering  # type: ignore[import-untyped]
+from sklearn.metrics import adjusted_rand_score  # type: ignore[import-untyped]
 
 from hicra_cli.config.annotate import AnnotateConfig
 from hicra_cli.config.annotate_cluster import ClusterConfig
@@ -28,6 +29,8 @@ from hicra_cli.core.progress import Advance, SilentProgress
 from hicra_cli.grams.annotators.cluster import ClusterAnnotator
 from hicra_cli.grams.candidates import Candidate
 from hicra_cli.grams.clustering import cluster_embeddings
+from hicra_cli.grams.clustering_linkage import average_linkage
+from hicra_cli.grams.clustering_pairs import near_pairs
 from hicra_cli.grams.counting import Solution, count_grams
 from hicra_cli.grams.embeddings import open_embedder
 from hicra_cli.grams.sources import read_rows
@@ -84,6 +87,23 @@ def compare(grams: Sequence[str], config: ClusterConfig) -> None:
     )
 
 
+def compare_cells(grams: Sequence[str], config: ClusterConfig) -> None:
+    """What is lost where there are too many grams to compare all pairs: cells against all pairs."""
+    embeddings = open_embedder(config.embedder, grams, seed=0).embed(grams)
+    found = {}
+    for label, exact_rows in (("all pairs", len(grams)), ("cells", 0)):
+        started = time.process_time()
+        neighbours = near_pairs(embeddings, threshold=config.threshold, seed=0, exact_rows=exact_rows)
+        clusters = average_linkage(embeddings, neighbours, threshold=config.threshold)
+        found[label] = (len(neighbours.ids), clusters, time.process_time() - started)
+    (pairs, exact, exact_s), (some_pairs, some, some_s) = found.values()
+    print(
+        f"{len(grams)} grams: cells find {some_pairs / pairs:.1%} of the neighbours in {some_s / exact_s:.2f} of the "
+        f"CPU time; clusters {len(np.unique(some))} for {len(np.unique(exact))}, adjusted Rand index "
+        f"{adjusted_rand_score(exact, some):.3f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rollouts", type=Path, required=True, help="JSONL, gzipped or not")
@@ -91,8 +111,12 @@ def main() -> None:
     parser.add_argument("--shuffle", type=int, default=0)
     parser.add_argument("--embedder", default="auto")
     parser.add_argument("--compare", type=int, default=8000, help="grams that both clusterings get; 0: none")
+    parser.add_argument("--cells", action="store_true", help="only compare cells with all pairs")
     arguments = parser.parse_args()
     candidates, solutions = counted(arguments.rollouts, grams=arguments.grams)
+    if arguments.cells:
+        compare_cells(sorted(candidate.gram for candidate in candidates), ClusterConfig(embedder=arguments.embedder))
+        return
     random.Random(arguments.shuffle).shuffle(candidates)
     config = AnnotateConfig(cluster=ClusterConfig(embedder=arguments.embedder))
     annotator = ClusterAnnotator(config, solutions=lambda: solutions, seed=0)
