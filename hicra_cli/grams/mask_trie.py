@@ -37,26 +37,30 @@ class GramTrie:
         self._shortest = min(map(len, sequences), default=1)
         self._sequence_of = np.full(len(self._check), -1)
         self._sequence_of[cells[last_nodes]] = np.arange(len(sequences))
+        self._is_end = self._sequence_of >= 0
 
     def find(self, letters: Ints) -> tuple[Ints, Ints, Ints]:
         """First letters, ends and indices of all (M,) matches, in no particular order."""
         none = np.zeros(0, dtype=np.int64)
-        found = [(none, none, none), *self._by_length(letters)]
-        starts, ends, sequences = zip(*found, strict=True)
-        return np.concatenate(starts), np.concatenate(ends), np.concatenate(sequences)
+        found = [(none, none, none)]
+        for length, starts, nodes in self._by_length(letters):
+            found.append((starts, starts + length, self._sequence_of.take(nodes)))
+        first, ends, sequences = zip(*found, strict=True)
+        return np.concatenate(first), np.concatenate(ends), np.concatenate(sequences)
 
     def unions(self, letters: Ints) -> tuple[Ints, Ints]:
         """First letters and ends of what any matches cover, from left to right; matches that share a letter are one."""
         longest = np.zeros(len(letters), dtype=np.int64)  # the end of the longest match that starts there
-        for starts, ends, _ in self._by_length(letters):
-            longest[starts] = ends
+        for length, starts, _ in self._by_length(letters):
+            longest[starts] = starts + length
         starts = np.flatnonzero(longest)
         reached = np.maximum.accumulate(longest[starts])
         opens = np.append(True, starts[1:] >= reached[:-1])[: len(starts)]
         closes = np.append(opens[1:], True)[: len(starts)]
         return starts[opens], reached[closes]
 
-    def _by_length(self, letters: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
+    def _by_length(self, letters: Ints) -> Iterator[tuple[int, Ints, Ints]]:
+        """Length, first letters and last nodes of the matches, the shortest first."""
         nodes = self._first_nodes.take(letters)
         starts = np.flatnonzero(nodes)
         nodes = nodes.take(starts)
@@ -64,9 +68,8 @@ class GramTrie:
         length = 1
         while len(starts):
             if length >= self._shortest:
-                sequences = self._sequence_of.take(nodes)
-                ended = np.flatnonzero(sequences >= 0)
-                yield starts.take(ended), starts.take(ended) + length, sequences.take(ended)
+                ended = np.flatnonzero(self._is_end.take(nodes))
+                yield length, starts.take(ended), nodes.take(ended)
             cells = self._base.take(nodes) + row[length:].take(starts)
             alive = np.flatnonzero(self._check.take(cells) == nodes)
             starts, nodes = starts.take(alive), cells.take(alive)
