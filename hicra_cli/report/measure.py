@@ -92,11 +92,8 @@ def recompute_mask(rollouts: StepRollouts, matcher: PlanningMatcher) -> NDArray[
     if not len(rollouts):
         return np.zeros(0, dtype=np.bool_)
     ids = np.split(rollouts.token_ids, np.cumsum(rollouts.lengths)[:-1])
-    masks = [
-        matcher.planning_mask(token_ids, truncated=reason == FinishReason.LENGTH)
-        for token_ids, reason in zip(ids, rollouts.finish_reasons, strict=True)
-    ]
-    return np.concatenate(masks)
+    truncated = [reason == FinishReason.LENGTH for reason in rollouts.finish_reasons]
+    return np.concatenate(matcher.planning_masks(ids, truncated=truncated))
 
 
 def count_grams(rollouts: StepRollouts, matcher: TextMatcher, *, following_words: int) -> GramCounts:

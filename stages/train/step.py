@@ -116,12 +116,11 @@ def _planning(rollouts: list[Rollout], tools: StepTools) -> Planning:
     """The mask belongs to the rollout: from the sampled ids alone, never from the present policy."""
     if tools.matcher is None:
         return Planning(np.zeros(sum(len(rollout.token_ids) for rollout in rollouts), dtype=np.bool_), Counter())
-    masks, counts = [], Counter[str]()
-    for rollout in rollouts:
-        truncated = rollout.finish_reason is FinishReason.LENGTH
-        masks.append(tools.matcher.planning_mask(rollout.token_ids, truncated=truncated))
-        counts.update(each.gram.text for each in tools.matcher.counted(rollout.token_ids, truncated=truncated))
-    return Planning(np.concatenate(masks), counts)
+    token_ids = [rollout.token_ids for rollout in rollouts]
+    truncated = [rollout.finish_reason is FinishReason.LENGTH for rollout in rollouts]
+    masks = tools.matcher.planning_masks(token_ids, truncated=truncated)
+    counted = tools.matcher.batch_counted(token_ids, truncated=truncated)
+    return Planning(np.concatenate(masks), Counter(each.gram.text for found in counted for each in found))
 
 
 class Clock:
