@@ -88,7 +88,7 @@ def plain_choice(solutions, gram, limit, *, seed):
                 shown = context_around(solution.text, run[at].start, run[at + n - 1].end)
                 uses.append((splitmix(text_hash ^ gram_hash), solution.problem_id, shown))
                 break
-    first_of_problem = {}
+    first_of_problem: dict[str, str] = {}
     for _, problem, shown in sorted(uses):
         first_of_problem.setdefault(problem, shown)
     return list(first_of_problem.values())[:limit]

@@ -21,11 +21,17 @@ from hicra_cli.grams.counting import POOL_FACTOR, STOP_WORDS, Solution, count_gr
 from hicra_cli.text.words import segments
 
 
+Gram = tuple[str, ...]
+
+
 def plain_counts(solutions, config, *, names=frozenset()):
     """The definition: dictionaries of tuples of words, no arrays, nothing shared with the engine but `segments`."""
     counted = [each for each in solutions if each.successful]
     grams = [grams_of(each.text, config) for each in solutions]
-    count, documents, users, failures = Counter(), {}, {}, Counter()
+    count: Counter[Gram] = Counter()
+    failures: Counter[Gram] = Counter()
+    documents: dict[Gram, set[str | int]] = {}
+    users: dict[Gram, Counter[tuple[str | None, int | None]]] = {}
     for number, (solution, found) in enumerate(zip(solutions, grams, strict=True)):
         if not solution.successful:
             failures.update(set(found))
@@ -34,7 +40,8 @@ def plain_counts(solutions, config, *, names=frozenset()):
         for gram in set(found):
             documents.setdefault(gram, set()).add(solution.problem_id if config.document == "problem" else number)
             users.setdefault(gram, Counter())[solution.policy, solution.step] += 1
-    dropped, passed = Counter(), []
+    dropped: Counter[str] = Counter()
+    passed: list[Gram] = []
     for gram in count:
         reason = reason_against(gram, len(documents[gram]), config, names)
         dropped[reason] += 1

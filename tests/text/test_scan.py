@@ -11,7 +11,8 @@ from hicra_cli.text.words import end_of_complete_words, segments
 def scanned(texts, *, truncated=(), scanner=None):
     """The runs of words of each text."""
     found = (scanner or WordScanner()).scan(texts, truncated=truncated)
-    runs, start = [], 0
+    runs: list[list[list[str]]] = []
+    start = 0
     for end in found.ends.tolist():
         runs.append([[]])
         for number in found.ids[start:end].tolist():
