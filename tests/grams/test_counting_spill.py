@@ -20,7 +20,6 @@ from hicra_cli.grams.count_spool import Budget, budget_for
 from hicra_cli.grams.counting import POOL_FACTOR, STOP_WORDS, Solution, count_grams, count_within
 from hicra_cli.text.words import segments
 
-
 Gram = tuple[str, ...]
 
 
