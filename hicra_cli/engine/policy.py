@@ -5,8 +5,6 @@ loading, and weights that the files do not hold are refused instead of being inv
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -16,6 +14,7 @@ from typing import Any
 import torch
 
 from hicra_cli.core.errors import ArtifactError, UsageError
+from hicra_cli.core.quiet import no_progress_bars
 from hicra_cli.engine.requests import first_line
 
 _WEIGHTS = "*.safetensors"
@@ -200,7 +199,7 @@ def _load_model(path: Path, dtype: torch.dtype) -> Any:
     from transformers import AutoModelForCausalLM
 
     try:
-        with _no_progress_bars():
+        with no_progress_bars():
             model, info = AutoModelForCausalLM.from_pretrained(
                 path,
                 dtype=dtype,
@@ -224,20 +223,6 @@ def _load_model(path: Path, dtype: torch.dtype) -> Any:
             fix="Check that all weight files are there and that config.json belongs to them.",
         )
     return model.eval()
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """transformers draws a bar per loaded model, terminal or not."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _read_json(path: Path, name: str) -> dict[str, Any] | None:

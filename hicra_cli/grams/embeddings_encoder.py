@@ -11,12 +11,12 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from hicra_cli.core.errors import ConfigError, EngineError, ServiceError
+from hicra_cli.core.quiet import no_progress_bars
 from hicra_cli.grams.embeddings import FIELD, Embeddings
 
 BATCH_TOKENS = 2048
@@ -35,7 +35,7 @@ class EncoderEmbedder:
         self._pooling = _pooling(folder)
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-            with _quietly():
+            with no_progress_bars():
                 self._model = AutoModel.from_pretrained(
                     folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype="float32"
                 ).eval()
@@ -89,20 +89,6 @@ def hub_folder(repository: str) -> Path:
             where=FIELD,
             fix="Give a folder that holds it, or `lsa`, which needs none",
         ) from error
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Without the library's progress bar; ours are drawn by `core/output.py`."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _by_single_threads(

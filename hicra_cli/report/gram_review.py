@@ -14,7 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hicra_cli.core.records import FinishReason
@@ -26,6 +25,7 @@ from hicra_cli.grams.matcher import TextMatcher
 from hicra_cli.grams.rollout_file import RolloutRow
 from hicra_cli.report.diagnosis import Mark
 from hicra_cli.report.gram_histogram import histogram
+from hicra_cli.report.pages import page_environment
 from hicra_cli.report.scale import number
 from hicra_cli.report.svg import figure_css
 from hicra_cli.report.visible import Piece, pieces, visible
@@ -124,14 +124,7 @@ def write_gram_review(path: Path, review: GramReview) -> None:
 
 def render_gram_review(review: GramReview) -> str:
     """The page as text."""
-    environment = Environment(
-        loader=PackageLoader("hicra_cli.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, percent=_percent, visible=visible)
+    environment = page_environment(number=number, percent=_percent, visible=visible)
     script = environment.get_template("gram_review.js").render()
     sheets = [environment.get_template(name).render() for name in ("report.css", "gram_review.css")]
     decided = Counter(each.by for each in [*review.accepted, *review.rejected])

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from hicra_cli.report.definitions import definitions
 from hicra_cli.report.diagnosis import Diagnosis, GramUse, Run
+from hicra_cli.report.pages import page_environment
 from hicra_cli.report.plots import DYNAMICS, OVERLAID, factor, run_colour
 from hicra_cli.report.scale import number
 from hicra_cli.report.svg import figure_css
@@ -61,14 +62,7 @@ class Change:
 
 def render(diagnosis: Diagnosis, drawings: Mapping[str, str]) -> str:
     """The page. drawings: the figures of `plots(diagnosis)`, by name."""
-    environment = Environment(
-        loader=PackageLoader("hicra_cli.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, percent=_percent, signed=_signed, visible=visible)
+    environment = page_environment(number=number, percent=_percent, signed=_signed, visible=visible)
     return environment.get_template("report.html.j2").render(
         diagnosis=diagnosis,
         figures={name: Markup(svg) for name, svg in drawings.items()},  # drawn by us, texts escaped
