@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from hicra_cli.config.train import CoverageConfig
 from hicra_cli.core.records import FinishReason, StrategicGram
 from hicra_cli.grams.gram_set import GramSet
-from hicra_cli.grams.matcher import PlanningMatcher, TextMatcher
+from hicra_cli.grams.matcher import Occurrence, PlanningMatcher, TextMatcher
 from hicra_cli.grams.rollout_file import RolloutRow
 from hicra_cli.grams.word_counts import Span, WordCounter, union
 
 QUARTILES = {"min": 0.0, "q25": 0.25, "median": 0.5, "q75": 0.75, "max": 1.0}
 NO_MOVE = "none"
+ROWS_AT_ONCE = 256
 
 TokenizerOf = Callable[[str | None], Any | None]
 """The tokenizer of a policy's token ids; None where it cannot be had."""
@@ -213,34 +214,17 @@ class CoverageMeter:
         self._occurrences: Counter[str] = Counter()
         self._rollouts: Counter[str] = Counter()
         self._checkpoints: defaultdict[tuple[str | None, int | None], Checkpoint] = defaultdict(Checkpoint)
+        self._waiting: list[RolloutRow] = []
 
     def add(self, row: RolloutRow) -> None:
         """Count one rollout."""
-        truncated = row.finish_reason is FinishReason.LENGTH
-        occurrences = self._text.occurrences(row.text, truncated=truncated)
-        spans = [(each.start, each.end) for each in occurrences]
-        moves = [_move(each.gram) for each in occurrences]
-        pieces = Share(self._counter.words_inside(row.text, spans), len(row.text.split()))
-        self._words.add(pieces.planning, self._counter.words(row.text))
-        self._pieces.add(pieces.planning, pieces.total)
-        texts = Counter(each.gram.text for each in occurrences)
-        self._occurrences.update(texts)
-        self._rollouts.update(texts.keys())
-
-        matcher = self._matcher(row)
-        if matcher is not None and row.token_ids is not None:
-            found = matcher.spans(row.token_ids, truncated=truncated)
-            spans = [(each.first_token, each.end_token) for each in found]
-            moves = [_move(each.gram) for each in found]
-            mask = matcher.planning_mask(row.token_ids, truncated=truncated)
-            self._tokens.add(int(mask.sum()), len(mask))
-            self._with_tokens += 1
-            self._count(row, Share(int(mask.sum()), len(mask)), spans, moves, _length)
-        else:
-            self._count(row, pieces, spans, moves, partial(self._counter.words_inside, row.text))
+        self._waiting.append(row)
+        if len(self._waiting) == ROWS_AT_ONCE:
+            self._count_waiting()
 
     def measured(self) -> Coverage:
         """The figures of the rows so far."""
+        self._count_waiting()
         unit: Literal["tokens", "pieces", "mixed"] = "mixed" if self._with_tokens else "pieces"
         return Coverage(
             words=self._words,
@@ -256,6 +240,49 @@ class CoverageMeter:
             ),
             checkpoints=dict(sorted(self._checkpoints.items(), key=_checkpoint_order)),
         )
+
+    def _count_waiting(self) -> None:
+        """Token ids are looked at in batches, which costs a fraction of one call per rollout."""
+        rows, self._waiting = self._waiting, []
+        by_tokens: dict[int, tuple[list[Occurrence], NDArray[np.bool_]]] = {}
+        for matcher, places in self._with_matchers(rows).items():
+            token_ids = [ids for at in places if (ids := rows[at].token_ids) is not None]
+            cut = [rows[at].finish_reason is FinishReason.LENGTH for at in places]
+            spans = matcher.batch_spans(token_ids, truncated=cut)
+            masks = matcher.planning_masks(token_ids, truncated=cut)
+            by_tokens.update(zip(places, zip(spans, masks, strict=True), strict=True))
+        for at, row in enumerate(rows):
+            self._count_row(row, by_tokens.get(at))
+
+    def _with_matchers(self, rows: Sequence[RolloutRow]) -> dict[PlanningMatcher, list[int]]:
+        """The rows whose token ids can be read, by the matcher of their policy's tokenizer."""
+        places: defaultdict[PlanningMatcher, list[int]] = defaultdict(list)
+        for at, row in enumerate(rows):
+            if (matcher := self._matcher(row)) is not None:
+                places[matcher].append(at)
+        return places
+
+    def _count_row(self, row: RolloutRow, by_tokens: tuple[list[Occurrence], NDArray[np.bool_]] | None) -> None:
+        truncated = row.finish_reason is FinishReason.LENGTH
+        occurrences = self._text.occurrences(row.text, truncated=truncated)
+        spans = [(each.start, each.end) for each in occurrences]
+        moves = [_move(each.gram) for each in occurrences]
+        pieces = Share(self._counter.words_inside(row.text, spans), len(row.text.split()))
+        self._words.add(pieces.planning, self._counter.words(row.text))
+        self._pieces.add(pieces.planning, pieces.total)
+        texts = Counter(each.gram.text for each in occurrences)
+        self._occurrences.update(texts)
+        self._rollouts.update(texts.keys())
+
+        if by_tokens is not None:
+            found, mask = by_tokens
+            spans = [(each.first_token, each.end_token) for each in found]
+            moves = [_move(each.gram) for each in found]
+            self._tokens.add(int(mask.sum()), len(mask))
+            self._with_tokens += 1
+            self._count(row, Share(int(mask.sum()), len(mask)), spans, moves, _length)
+        else:
+            self._count(row, pieces, spans, moves, partial(self._counter.words_inside, row.text))
 
     def _count(
         self,
