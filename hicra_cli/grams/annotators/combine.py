@@ -93,7 +93,8 @@ def combine(judgements: Sequence[Judgement]) -> Combined:
     if tie or strategic.weight > none.weight or not none.voices:
         weights = _move_weights(voices)
         move, confidence = _winner(weights, labelled), strategic.confidence(total)
-        move_doubt = 1 - weights[move] / strategic.weight if strategic.weight else 0.0
+        # The sum over moves can round below its only part.
+        move_doubt = max(0.0, 1 - weights[move] / strategic.weight) if strategic.weight else 0.0
     else:
         move, confidence, move_doubt = None, none.confidence(total), 0.0
     confidence = round(min(confidence, TIE_CEILING) if tie else confidence, 4)

@@ -1,7 +1,7 @@
 """Judgements about one gram become one annotation; figures are worked by hand."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hicra_cli.core.records import Move
@@ -191,6 +191,7 @@ voices = st.tuples(st.sampled_from([*Move, None]), confidences, st.booleans())
 
 
 @given(st.lists(voices, min_size=1, max_size=6))
+@example([(D, 0.05, True), (D, 0.5, True), (D, 0.05, True)])  # 0.05 / 3 + 0.5 / 3 + 0.05 / 3 rounds
 def test_any_judgements_come_to_one_annotation_that_keeps_the_rules(heard):
     judgements = [
         judged(f"annotator-{at}", move if labelled else None, confidence if labelled else 0.0, labelled=labelled)
