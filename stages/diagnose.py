@@ -226,7 +226,7 @@ def _facts(measured: MeasuredRun, registry: Registry) -> dict[str, str]:
     settings, training = measured.source.settings, measured.source.artifact
     algo = settings.get("train.algo", "")
     facts = {"algo": algo if algo != measured.source.label else "", "steps": f"{len(measured.source.records)} steps"}
-    if algo == "hicra":
+    if algo in ("hicra", "placebo", "zero-sum", "shuffled", "release"):
         facts["alpha"] = f"α {settings.get('train.alpha', '')}"
     start = [each.ref for each, role in _policies(training, registry) if role == "policy"]
     facts["policy"] = f"from {start[0] if start else _external(training, 'policy').get('ref', 'an unknown policy')}"

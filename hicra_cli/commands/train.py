@@ -7,6 +7,8 @@ from hicra_cli.commands.stage import run_stage, single_app
 KNOBS = (
     Knob("--algo", "train.algo"),
     Knob("--alpha", "train.alpha"),
+    Knob("--alpha-negative", "train.alpha_negative"),
+    Knob("--alpha-schedule", "train.alpha_schedule"),
     Knob("--policy", "train.policy"),
     Knob("--gram-set", "train.gram_set"),
     Knob("--steps", "train.steps"),
@@ -27,7 +29,7 @@ KNOBS = (
 
 
 def train(session: Session, dry_run: DryRun = False, force: Force = False, resume: Resume = False) -> Report:
-    """Train a policy with GRPO, HICRA or entropy regularisation.
+    """Train a policy with GRPO, HICRA, an entropy baseline, or a control of HICRA.
 
     Reads a policy and a gram-set, writes training:NAME and its checkpoints as policies. An interrupted run goes on
     with --resume and ends with the same bytes on CPU.
@@ -35,6 +37,8 @@ def train(session: Session, dry_run: DryRun = False, force: Force = False, resum
     \b
     Examples:
       hicra train --algo hicra --alpha 0.2
+      hicra train --algo hicra --alpha 0.2 --alpha-schedule linear --name opening
+      hicra train --algo zero-sum
       hicra train --algo grpo --steps 20 --name short
       hicra train -c qwen3-4b-base --engine vllm
     """

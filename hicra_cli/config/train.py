@@ -16,6 +16,24 @@ class CoverageConfig(Section):
     high: float = Field(0.15, ge=0, le=1, description="Above this share the run warns.")
 
 
+class MoveAlphas(Section):
+    """One alpha per logical move."""
+
+    deduction: float = Field(0.2, ge=0, le=1, description="Alpha of deduction grams.")
+    branching: float = Field(0.2, ge=0, le=1, description="Alpha of branching grams.")
+    backtracing: float = Field(0.2, ge=0, le=1, description="Alpha of backtracing grams.")
+
+
+class AdaptiveConfig(Section):
+    """When alpha opens under the schedule `adaptive`; see `hicra_cli.rl.alpha.AdaptiveAlpha` for the formula."""
+
+    window: int = Field(10, ge=1, description="Steps over which execution perplexity must be flat.")
+    tolerance: float = Field(0.02, gt=0, lt=1, description="Relative change over the window that counts as flat.")
+    min_accuracy: float = Field(0.1, ge=0, le=1, description="Accuracy below which the gate stays shut.")
+    decay: float = Field(0.8, ge=0, lt=1, description="Smoothing of both figures: weight of the past.")
+    ramp_steps: int = Field(20, ge=1, description="Steps from opening to the whole of alpha.")
+
+
 class TrainConfig(Section):
     name: Name | None = Field(
         None, pattern=NAME_PATTERN, description="Name of the training artifact; by default the algorithm's name."
@@ -26,8 +44,30 @@ class TrainConfig(Section):
         description="Gram-set of the planning mask; by default the newest one in the registry, else the one that "
         "ships with the embedded task.",
     )
-    algo: Literal["grpo", "hicra", "entropy-reg"] = Field("grpo", description="Which algorithm trains the policy.")
+    algo: Literal[
+        "grpo", "hicra", "entropy-reg", "entropy-adv", "fork", "placebo", "zero-sum", "shuffled", "release"
+    ] = Field(
+        "grpo",
+        description="`grpo`: clip-higher; `hicra`: amplified planning tokens; `entropy-reg`: entropy in the loss; "
+        "`entropy-adv`: entropy in the advantage; `fork`: gradient on high-entropy tokens only. Controls of hicra: "
+        "`placebo` (random grams), `zero-sum` (no net push), `shuffled` (other tokens); `release`: high-entropy tokens "
+        "of long correct answers too.",
+    )
     alpha: float = Field(0.2, ge=0, le=1, description="Planning amplification in A + alpha*|A|; 0 is plain GRPO.")
+    alpha_negative: float | None = Field(
+        None, ge=0, le=1, description="Another alpha for blamed tokens (A < 0); `alpha` then holds for praised ones."
+    )
+    alpha_moves: MoveAlphas | None = Field(None, description="One alpha per move instead of one for all.")
+    alpha_schedule: Literal["constant", "linear", "cosine", "adaptive"] = Field(
+        "constant",
+        description="How alpha opens over the run; `adaptive`: when execution perplexity is flat and accuracy passed a "
+        "gate.",
+    )
+    adaptive: AdaptiveConfig = Field(default_factory=AdaptiveConfig, description="The gate of alpha_schedule=adaptive.")
+    entropy_adv_beta: float = Field(0.4, ge=0, description="entropy-adv: weight of the token entropy in nats.")
+    entropy_adv_kappa: float = Field(2.0, gt=1, description="entropy-adv: the bonus is at most |A| / kappa.")
+    fork_fraction: float = Field(0.2, gt=0, le=1, description="fork: share of tokens, highest entropy first.")
+    release_fraction: float = Field(0.3, gt=0, lt=1, description="release: share of high-entropy tokens per answer.")
     entropy_beta: float = Field(
         0.003, ge=0, description="entropy-reg: weight of the mean token entropy in the objective."
     )
@@ -41,8 +81,10 @@ class TrainConfig(Section):
         "than `grow_at` of the responses are cut. Empty: `sampling.max_new_tokens` throughout.",
     )
     grow_at: float = Field(0.2, gt=0, le=1, description="Share of cut responses at which the limit grows.")
-    advantage_scale: Literal["none", "std"] = Field(
-        "none", description="`none`: R - mean (the paper's v3, Dr. GRPO); `std`: divided by the group's std + 1e-6."
+    advantage_scale: Literal["none", "std", "batch"] = Field(
+        "none",
+        description="`none`: R - mean (the paper's v3, Dr. GRPO); `std`: divided by the group's std + 1e-6; `batch`: "
+        "by that of all rewards of the step.",
     )
     reduction: Literal["token", "sequence", "constant"] = Field(
         "token",
@@ -97,6 +139,8 @@ class TrainConfig(Section):
             )
         if self.sampling.temperature == 0:
             raise ValueError("temperature 0 is refused for training: equal rollouts carry no signal")
+        if self.alpha_moves is not None and self.alpha_negative is not None:
+            raise ValueError("alpha_moves and alpha_negative cannot both be set")
         if sorted(self.response_limits) != self.response_limits:
             raise ValueError(f"response_limits must grow, got {self.response_limits}")
         return self

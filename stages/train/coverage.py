@@ -6,13 +6,15 @@ from numpy.typing import NDArray
 from hicra_cli.config.train import TrainConfig
 from hicra_cli.core.errors import TrainingError
 
+from .credit import GRAM_ALGOS
+
 
 def require_coverage(planning_mask: NDArray[np.bool_], config: TrainConfig) -> None:
     """Raises TrainingError, before the update, where HICRA would have nothing to amplify.
 
     planning_mask: (N,) bool of the step's response tokens.
     """
-    if config.algo == "hicra" and not planning_mask.any():
+    if config.algo in GRAM_ALGOS and not planning_mask.any():
         raise TrainingError(
             f"none of the {planning_mask.size} response tokens of this step is a planning token, so HICRA would be "
             "plain GRPO",

@@ -41,20 +41,23 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class Planning:
-    """Where the step's rollouts plan. mask: (N,) bool. gram_counts: occurrences per gram (longest match, left to
-    right) over the B rollouts.
+    """Where the step's rollouts plan. mask: (N,) bool. moves: (N,) int64, the move's index in MOVES, -1 without one
+    (everywhere, where no algorithm asks). gram_counts: occurrences per gram (longest match, left to right) over the B
+    rollouts.
     """
 
     mask: NDArray[np.bool_]
+    moves: NDArray[np.int64]
     gram_counts: Counter[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """advantages: (B,) after group normalisation. token_advantages: (N,) what the loss used."""
+    """advantages: (B,) after group normalisation. token_advantages: (N,) what the loss used. alpha: of this step."""
 
     advantages: Tensor
     token_advantages: Tensor
+    alpha: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,7 @@ def step_record(
     record |= {
         "hicra/planning_fraction": float(mask.mean()),
         "hicra/planning_tokens": int(mask.sum()),
+        "hicra/alpha": credit.alpha,
         "hicra/gram_occurrences": planning.gram_counts.total(),
         "hicra/grams_observed": len(planning.gram_counts),
         "hicra/semantic_entropy_nats": semantic_entropy(planning.gram_counts) if planning.gram_counts else None,

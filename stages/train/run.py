@@ -20,6 +20,7 @@ from ..base import Input, Plan, Stage, Work, Workspace, execute
 from ..gram_sets import EMBEDDED, load_gram_set, resolve_gram_set
 from ..policies import resolve_policy
 from .coverage import coverage_warning
+from .credit import GRAM_ALGOS
 from .evaluate import evaluate
 from .plan import describe_memory
 from .policies import publish_policy
@@ -57,9 +58,20 @@ def plan(config: HicraConfig, registry: Registry) -> Plan:
 
 
 def resolve_grams(config: HicraConfig, registry: Registry) -> Input | None:
-    """The configured gram-set, else the newest, else the one that ships for the task. Only HICRA insists on one."""
+    """The configured gram-set, else the newest, else the one that ships for the task. Only HICRA insists on one.
+
+    The placebo insists on a placebo set: with strategic grams it would be HICRA.
+    """
     if config.train.gram_set is not None:
         return resolve_gram_set(config.train.gram_set, registry)
+    if config.train.algo == "placebo":
+        placebos = (each for each in registry.list("gram-set") if _is_placebo(each))
+        if (found := next(placebos, None)) is None:
+            raise ArtifactError(
+                "there is no placebo gram-set in the registry",
+                fix="Draw one with `hicra curate --placebo`, or pass --gram-set",
+            )
+        return found
     # Placebos and thinned sets are trained with when they are named, never by accident.
     proper = (each for each in registry.list("gram-set") if "control" not in each.summary)
     if (newest := next(proper, None)) is not None:
@@ -67,12 +79,17 @@ def resolve_grams(config: HicraConfig, registry: Registry) -> Input | None:
     shipped = EMBEDDED if config.task.kind == "countdown" else DEFAULT
     if shipped == EMBEDDED or shipped in builtin_names():
         return resolve_gram_set(shipped, registry)
-    if config.train.algo == "hicra":
+    if config.train.algo in GRAM_ALGOS:
         raise ArtifactError(
             "there is no gram-set in the registry, and HICRA needs one",
             fix="Make one with `hicra collect-grams`, `hicra annotate-grams` and `hicra curate`, or pass --gram-set",
         )
     return None
+
+
+def _is_placebo(grams: Artifact) -> bool:
+    control = grams.summary.get("control")
+    return isinstance(control, dict) and control.get("kind") == "placebo"
 
 
 def work(workspace: Workspace) -> Work:

@@ -20,14 +20,16 @@ from hicra_cli.engine.policy import LoadedPolicy, load_policy
 from hicra_cli.engine.probe import check_probe, default_tolerance
 from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.grams.matcher import PlanningMatcher
+from hicra_cli.rl.alpha import AdaptiveAlpha
 from hicra_cli.rl.model import check_forward, policy_statistics
 from hicra_cli.rl.optim import build_optimizer
 from hicra_cli.rl.packing import pack
 from hicra_cli.tasks.prompts import render
 
 from ..base import build_task
+from .credit import ENTROPY_ALGOS, choose_credit
 from .state import TrainState
-from .tools import StepTools, choose_credit, choose_token_loss
+from .tools import StepTools, choose_token_loss
 
 FORWARD_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.5}  # nats, by the trainer's compute precision
 
@@ -57,13 +59,14 @@ def build_run(
         engine=engine,
         matcher=None if gram_set is None else PlanningMatcher(gram_set, policy.tokenizer),
         render=partial(render, tokenizer=policy.tokenizer, task=config.task),
-        credit=choose_credit(train),
+        credit=choose_credit(train, seed=config.seed),
         token_loss=choose_token_loss(train),
         learns_from_all=train.algo == "entropy-reg",
+        needs_entropy=train.algo in ENTROPY_ALGOS,
         accelerator=accelerator,
         seed=config.seed,
     )
-    state = TrainState(policy.model, optimizer)
+    state = TrainState(policy.model, optimizer, adaptive=AdaptiveAlpha(**train.adaptive.model_dump()))
     _self_check(state, tools, config, FORWARD_TOLERANCE[compute], progress)
     return state, tools, policy
 

@@ -1,27 +1,32 @@
-"""What survives a step: weights, optimizer, and three small numbers. A checkpoint holds exactly this."""
+"""What survives a step: weights, optimizer, three small numbers and alpha's gate. A checkpoint holds exactly this."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedModel
 
+from hicra_cli.rl.alpha import AdaptiveAlpha
 from hicra_cli.rl.checkpoint import latest_checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
 
 
 @dataclass(slots=True)
 class TrainState:
-    """step: optimizer updates done. cursor: prompts taken from the task's stream. limit_index: which response limit."""
+    """step: optimizer updates done. cursor: prompts taken from the task's stream. limit_index: which response limit.
+
+    adaptive: the gate of an adaptive alpha, unused under other schedules.
+    """
 
     model: PreTrainedModel
     optimizer: torch.optim.Optimizer
     step: int = 0
     cursor: int = 0
     limit_index: int = 0
+    adaptive: AdaptiveAlpha = field(default_factory=AdaptiveAlpha)
 
     def save(self, folder: Path, *, keep: int) -> None:
         """Write a checkpoint of the present state and drop old ones."""
-        numbers = {"cursor": self.cursor, "limit_index": self.limit_index}
+        numbers = {"cursor": self.cursor, "limit_index": self.limit_index, "adaptive": asdict(self.adaptive)}
         save_checkpoint(folder, self.step, self.model, self.optimizer, numbers)
         prune_checkpoints(folder, keep=keep)
 
@@ -33,4 +38,6 @@ class TrainState:
         path, numbers = found
         load_checkpoint(path, self.model, self.optimizer)
         self.step, self.cursor, self.limit_index = numbers["step"], numbers["cursor"], numbers["limit_index"]
+        gate = numbers["adaptive"]
+        self.adaptive = AdaptiveAlpha(**{**gate, "perplexities": tuple(gate["perplexities"])})
         return True

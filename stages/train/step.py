@@ -1,9 +1,11 @@
 """One step of training, top to bottom: sample, reward, credit, learn, publish the weights, record."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,12 +14,14 @@ from torch import Tensor
 from hicra_cli.config.train import TrainConfig
 from hicra_cli.core.records import FinishReason, Rollout
 from hicra_cli.rl.advantages import group_advantages, has_signal, spread
+from hicra_cli.rl.alpha import AdaptiveAlpha, scheduled_fraction
 from hicra_cli.rl.losses import loss_weights
 from hicra_cli.rl.model import policy_statistics
 from hicra_cli.rl.optim import clip_gradients, learning_rate, optimizer_step
 from hicra_cli.rl.packing import PackedRollouts, pack
 
 from .coverage import require_coverage
+from .credit import Signals
 from .record import Credit, Learned, Planning, StepData, Update, step_record
 from .sample import SampledGroups, sample_groups
 from .state import TrainState
@@ -41,10 +45,21 @@ def train_step(state: TrainState, tools: StepTools, config: TrainConfig, stop: S
             advantages = group_advantages(
                 rewards, group_size=config.group_size, scale=config.advantage_scale
             )  # (B,) GRPO
-            planning = _planning(rollouts, tools)  # (N,) strategic grams
+            planning = _planning(rollouts, tools, with_moves=config.alpha_moves is not None)  # (N,) strategic grams
             require_coverage(planning.mask, config)
             lengths = torch.tensor([len(rollout.token_ids) for rollout in rollouts])
-            token_advantages = tools.credit(spread(advantages, lengths), torch.from_numpy(planning.mask))  # (N,) HICRA
+            fraction = _alpha_fraction(state, config)
+            signals = Signals(
+                state.step,
+                advantages,
+                lengths,
+                spread(advantages, lengths),
+                torch.from_numpy(planning.mask),
+                torch.from_numpy(planning.moves),
+                _known_entropy(rollouts, state, tools, config),
+                fraction,
+            )
+            token_advantages = tools.credit(signals)  # (N,) HICRA
         with clock.phase("update"):
             weights = loss_weights(lengths, reduction=config.reduction, response_limit=sampled.sampling.max_new_tokens)
             chosen = _rollouts_to_compute(rewards, tools, config)
@@ -56,8 +71,11 @@ def train_step(state: TrainState, tools: StepTools, config: TrainConfig, stop: S
     _advance(state, sampled, config)
     with clock.phase("publish"):
         tools.engine.update_weights(state.model, version=state.step)  # the next step samples from these
-    credit, update = Credit(advantages, token_advantages), Update(learned, grad_norm, rate)
-    return step_record(state.step, sampled, planning, credit, update, clock.seconds)
+    credit = Credit(advantages, token_advantages, config.alpha * fraction)
+    data = step_record(state.step, sampled, planning, credit, Update(learned, grad_norm, rate), clock.seconds)
+    if config.alpha_schedule == "adaptive":
+        state.adaptive = _gate_after(state.adaptive, data.record)
+    return data
 
 
 def _advance(state: TrainState, sampled: SampledGroups, config: TrainConfig) -> None:
@@ -66,6 +84,38 @@ def _advance(state: TrainState, sampled: SampledGroups, config: TrainConfig) -> 
     cut_fraction = np.mean([rollout.finish_reason is FinishReason.LENGTH for rollout in sampled.rollouts])
     if cut_fraction > config.grow_at and state.limit_index + 1 < len(config.response_limits):
         state.limit_index += 1
+
+
+def _alpha_fraction(state: TrainState, config: TrainConfig) -> float:
+    """Share of alpha at this step."""
+    if config.alpha_schedule == "adaptive":
+        return state.adaptive.fraction
+    return scheduled_fraction(config.alpha_schedule, state.step, steps=config.steps)
+
+
+def _gate_after(gate: AdaptiveAlpha, record: dict[str, Any]) -> AdaptiveAlpha:
+    logprob = record["policy/logprob_execution_nats"]
+    perplexity = math.nan if logprob is None else math.exp(-logprob)
+    return gate.seen(execution_perplexity=perplexity, accuracy=record["reward/accuracy"])
+
+
+def _known_entropy(rollouts: list[Rollout], state: TrainState, tools: StepTools, config: TrainConfig) -> Tensor | None:
+    """(N,) nats of each response token under the policy that sampled it, where credit asks for it.
+
+    From the engine where it reports it, else from a forward pass: before the update the trainer's policy is that one.
+    """
+    if not tools.needs_entropy:
+        return None
+    reported = [each.token_entropy for each in rollouts if each.token_entropy is not None]
+    if len(reported) == len(rollouts):
+        return torch.from_numpy(np.concatenate(reported))
+    packed = pack(rollouts)
+    entropy = torch.empty(packed.num_tokens)
+    for micro in packed.micro_batches(range(len(rollouts)), token_budget=config.token_budget, device=tools.device):
+        with torch.no_grad(), tools.accelerator.autocast():
+            _, found = policy_statistics(state.model, micro, temperature=1.0, head_chunk=config.head_chunk)
+        entropy[micro.flat.cpu()] = found.float().cpu()
+    return entropy
 
 
 def _accumulate_gradient(
@@ -112,15 +162,19 @@ def _rollouts_to_compute(rewards: Tensor, tools: StepTools, config: TrainConfig)
     return [int(index) for index in signal.nonzero().squeeze(1)]
 
 
-def _planning(rollouts: list[Rollout], tools: StepTools) -> Planning:
+def _planning(rollouts: list[Rollout], tools: StepTools, *, with_moves: bool) -> Planning:
     """The mask belongs to the rollout: from the sampled ids alone, never from the present policy."""
+    moves = np.full(sum(len(rollout.token_ids) for rollout in rollouts), -1, dtype=np.int64)
     if tools.matcher is None:
-        return Planning(np.zeros(sum(len(rollout.token_ids) for rollout in rollouts), dtype=np.bool_), Counter())
+        return Planning(np.zeros(len(moves), dtype=np.bool_), moves, Counter())
     token_ids = [rollout.token_ids for rollout in rollouts]
     truncated = [rollout.finish_reason is FinishReason.LENGTH for rollout in rollouts]
     masks = tools.matcher.planning_masks(token_ids, truncated=truncated)
     counted = tools.matcher.batch_counted(token_ids, truncated=truncated)
-    return Planning(np.concatenate(masks), Counter(each.gram.text for found in counted for each in found))
+    if with_moves:
+        labels = tools.matcher.batch_labels(token_ids, truncated=truncated)
+        moves = np.concatenate([each.move_codes for each in labels]).astype(np.int64)
+    return Planning(np.concatenate(masks), moves, Counter(each.gram.text for found in counted for each in found))
 
 
 class Clock:

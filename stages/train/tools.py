@@ -14,19 +14,20 @@ from hicra_cli.config.train import TrainConfig
 from hicra_cli.core.records import Prompt
 from hicra_cli.engine.base import Engine
 from hicra_cli.grams.matcher import PlanningMatcher
-from hicra_cli.rl.advantages import hicra_advantages
 from hicra_cli.rl.losses import clipped_surrogate
 from hicra_cli.tasks.base import Task
 
-Credit = Callable[[Tensor, Tensor], Tensor]
+from .credit import Credit
+
 TokenLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class StepTools:
-    """render: prompt → (P,) int32 token ids. credit: (token_advantages, planning_mask) → (N,). token_loss:
+    """render: prompt → (P,) int32 token ids. credit: the step's signals → (N,). token_loss:
     (logprobs, token_entropy, old_logprobs, token_advantages) → (n,). learns_from_all: rollouts of groups without
-    signal still have a gradient (entropy regularisation), so they are computed too.
+    signal still have a gradient (entropy regularisation), so they are computed too. needs_entropy: credit looks at
+    the entropy of each token.
     """
 
     task: Task
@@ -36,6 +37,7 @@ class StepTools:
     credit: Credit
     token_loss: TokenLoss
     learns_from_all: bool
+    needs_entropy: bool
     accelerator: Accelerator
     seed: int
 
@@ -43,13 +45,6 @@ class StepTools:
     def device(self) -> torch.device:
         device: torch.device = self.accelerator.device
         return device
-
-
-def choose_credit(config: TrainConfig) -> Credit:
-    """HICRA's amplification, or none: GRPO is the identity."""
-    if config.algo == "hicra":
-        return partial(hicra_advantages, alpha=config.alpha)
-    return _unchanged
 
 
 def choose_token_loss(config: TrainConfig) -> TokenLoss:
@@ -65,7 +60,3 @@ def choose_token_loss(config: TrainConfig) -> TokenLoss:
         return surrogate(logprobs, old_logprobs, token_advantages) - config.entropy_beta * token_entropy
 
     return entropy_regularised if config.algo == "entropy-reg" else plain
-
-
-def _unchanged(token_advantages: Tensor, planning_mask: Tensor) -> Tensor:
-    return token_advantages

@@ -6,7 +6,7 @@ from hicra_cli.config.train import TrainConfig
 from hicra_cli.core.errors import Interrupted, TrainingError
 from hicra_cli.stages.train.coverage import coverage_warning, require_coverage
 from hicra_cli.stages.train.stop import StopSignal
-from hicra_cli.stages.train.tools import choose_credit, choose_token_loss
+from hicra_cli.stages.train.tools import choose_token_loss
 
 
 def token_loss(**settings):
@@ -24,14 +24,6 @@ def test_entropy_regularisation_takes_beta_times_the_entropy_off_the_loss():
 @pytest.mark.parametrize("algo", ["grpo", "hicra"])
 def test_other_algorithms_have_no_entropy_term(algo):
     assert token_loss(algo=algo, entropy_beta=0.1) == pytest.approx([-0.5, 0.5])
-
-
-def test_only_hicra_changes_the_credit():
-    # alpha 0.2 on the first, planning, token: 0.5 + 0.2 * 0.5 = 0.6
-    token_advantages, planning_mask = torch.tensor([0.5, 0.5]), torch.tensor([True, False])
-    for algo, expected in (("grpo", [0.5, 0.5]), ("entropy-reg", [0.5, 0.5]), ("hicra", [0.6, 0.5])):
-        credit = choose_credit(TrainConfig.model_validate({"algo": algo, "alpha": 0.2}))
-        assert credit(token_advantages, planning_mask).tolist() == pytest.approx(expected)
 
 
 def test_only_hicra_insists_on_planning_tokens():
