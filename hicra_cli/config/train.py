@@ -104,6 +104,9 @@ class TrainConfig(Section):
         ge=1,
         description="Engine mismatch: a token's importance weight trainer/sampler is truncated at this value.",
     )
+    importance_above: Literal["truncate", "mask"] = Field(
+        "truncate", description="Above importance_cap a weight is truncated to it, or its token left out."
+    )
     lr: float = Field(1e-6, gt=0, description="Learning rate after warm-up.")
     warmup_steps: int = Field(10, ge=0, description="Steps of linear warm-up.")
     beta1: float = Field(0.9, ge=0, lt=1, description="AdamW: decay of the first moment.")

@@ -29,7 +29,7 @@ from hicra_cli.tasks.prompts import render
 from ..base import build_task
 from .credit import ENTROPY_ALGOS, choose_credit
 from .state import TrainState
-from .tools import StepTools, choose_token_loss
+from .tools import StepTools, choose_objective
 
 FORWARD_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.5}  # nats, by the trainer's compute precision
 
@@ -60,7 +60,7 @@ def build_run(
         matcher=None if gram_set is None else PlanningMatcher(gram_set, policy.tokenizer),
         render=partial(render, tokenizer=policy.tokenizer, task=config.task),
         credit=choose_credit(train, seed=config.seed),
-        token_loss=choose_token_loss(train),
+        objective=choose_objective(train),
         learns_from_all=train.algo == "entropy-reg",
         needs_entropy=train.algo in ENTROPY_ALGOS,
         accelerator=accelerator,

@@ -15,7 +15,7 @@ from hicra_cli.config.train import TrainConfig
 from hicra_cli.core.records import FinishReason, Rollout
 from hicra_cli.rl.advantages import group_advantages, has_signal, spread
 from hicra_cli.rl.alpha import AdaptiveAlpha, scheduled_fraction
-from hicra_cli.rl.losses import loss_weights
+from hicra_cli.rl.losses import importance_weights, loss_weights
 from hicra_cli.rl.model import policy_statistics
 from hicra_cli.rl.optim import clip_gradients, learning_rate, optimizer_step
 from hicra_cli.rl.packing import PackedRollouts, pack
@@ -26,7 +26,7 @@ from .record import Credit, Learned, Planning, StepData, Update, step_record
 from .sample import SampledGroups, sample_groups
 from .state import TrainState
 from .stop import StopSignal
-from .tools import StepTools
+from .tools import StepTools, TokenTerms
 
 
 def train_step(state: TrainState, tools: StepTools, config: TrainConfig, stop: StopSignal) -> StepData:
@@ -144,9 +144,13 @@ def _accumulate_gradient(
                 state.model, micro, temperature=config.sampling.temperature, head_chunk=config.head_chunk
             )
         old_logprobs = logprobs.detach()
-        importance = torch.exp(old_logprobs - sampler_logprobs[micro.flat]).clamp(max=config.importance_cap)
-        token_loss = tools.token_loss(logprobs, token_entropy, old_logprobs, token_advantages[micro.flat])
-        loss = (weights[micro.flat] * importance * token_loss).sum()
+        importance = importance_weights(
+            old_logprobs, sampler_logprobs[micro.flat], cap=config.importance_cap, above=config.importance_above
+        )
+        terms = TokenTerms(
+            logprobs, old_logprobs, token_entropy, token_advantages[micro.flat], importance, weights[micro.flat]
+        )
+        loss = tools.objective(terms).sum()
         tools.accelerator.backward(loss)
         loss_sum += loss.detach()
         logprobs_all[micro.flat] = old_logprobs

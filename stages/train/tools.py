@@ -19,15 +19,32 @@ from hicra_cli.tasks.base import Task
 
 from .credit import Credit
 
-TokenLoss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+@dataclass(frozen=True, slots=True)
+class TokenTerms:
+    """What the objective of n response tokens is made of, (n,) each.
+
+    logprobs, old_logprobs, entropy: nats; gradient flows through the first and the last. advantages: after credit.
+    importance: trainer over sampler, capped. weights: make a sum over tokens the wanted mean.
+    """
+
+    logprobs: Tensor
+    old_logprobs: Tensor
+    entropy: Tensor
+    advantages: Tensor
+    importance: Tensor
+    weights: Tensor
+
+
+Objective = Callable[[TokenTerms], Tensor]
+"""The (n,) weighted losses whose sum over all micro-batches is the step's loss."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepTools:
-    """render: prompt → (P,) int32 token ids. credit: the step's signals → (N,). token_loss:
-    (logprobs, token_entropy, old_logprobs, token_advantages) → (n,). learns_from_all: rollouts of groups without
-    signal still have a gradient (entropy regularisation), so they are computed too. needs_entropy: credit looks at
-    the entropy of each token.
+    """render: prompt → (P,) int32 token ids. credit: the step's signals → (N,). learns_from_all: rollouts of groups
+    without signal still have a gradient (entropy regularisation), so they are computed too. needs_entropy: credit looks
+    at the entropy of each token.
     """
 
     task: Task
@@ -35,7 +52,7 @@ class StepTools:
     matcher: PlanningMatcher | None
     render: Callable[[Prompt], NDArray[np.int32]]
     credit: Credit
-    token_loss: TokenLoss
+    objective: Objective
     learns_from_all: bool
     needs_entropy: bool
     accelerator: Accelerator
@@ -47,16 +64,19 @@ class StepTools:
         return device
 
 
-def choose_token_loss(config: TrainConfig) -> TokenLoss:
-    """The clipped surrogate, minus beta times the token entropy for entropy regularisation."""
+def choose_objective(config: TrainConfig) -> Objective:
+    """The clipped surrogate, minus beta times the token entropy for entropy regularisation.
+
+    The importance weight is of what the sampling engine computed differently: it belongs to the surrogate, which is an
+    expectation over the sampler's tokens, and not to the entropy of the trainer's own distribution.
+    """
     surrogate = partial(clipped_surrogate, clip_low=config.clip_low, clip_high=config.clip_high)
 
-    def plain(logprobs: Tensor, token_entropy: Tensor, old_logprobs: Tensor, token_advantages: Tensor) -> Tensor:
-        return surrogate(logprobs, old_logprobs, token_advantages)
+    def plain(tokens: TokenTerms) -> Tensor:
+        token_loss = surrogate(tokens.logprobs, tokens.old_logprobs, tokens.advantages)
+        return tokens.weights * tokens.importance * token_loss
 
-    def entropy_regularised(
-        logprobs: Tensor, token_entropy: Tensor, old_logprobs: Tensor, token_advantages: Tensor
-    ) -> Tensor:
-        return surrogate(logprobs, old_logprobs, token_advantages) - config.entropy_beta * token_entropy
+    def entropy_regularised(tokens: TokenTerms) -> Tensor:
+        return plain(tokens) - tokens.weights * config.entropy_beta * tokens.entropy
 
     return entropy_regularised if config.algo == "entropy-reg" else plain

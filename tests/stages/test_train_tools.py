@@ -6,24 +6,27 @@ from hicra_cli.config.train import TrainConfig
 from hicra_cli.core.errors import Interrupted, TrainingError
 from hicra_cli.stages.train.coverage import coverage_warning, require_coverage
 from hicra_cli.stages.train.stop import StopSignal
-from hicra_cli.stages.train.tools import choose_token_loss
+from hicra_cli.stages.train.tools import TokenTerms, choose_objective
 
 
-def token_loss(**settings):
-    # on policy the ratio is 1, so the surrogate is -A: -0.5 and 0.5
-    loss = choose_token_loss(TrainConfig.model_validate(settings))
+def weighted_losses(**settings):
+    # on policy the ratio is 1, so the surrogate is -A: -0.5 and 0.5; importance 1 and 2, weights 1 and 0.5
+    objective = choose_objective(TrainConfig.model_validate(settings))
     logprobs = torch.tensor([-1.0, -2.0])
-    return loss(logprobs, torch.tensor([0.7, 0.2]), logprobs, torch.tensor([0.5, -0.5])).tolist()
+    entropy, advantages, importance, weights = (
+        torch.tensor(each) for each in ([0.7, 0.2], [0.5, -0.5], [1.0, 2.0], [1.0, 0.5])
+    )
+    return objective(TokenTerms(logprobs, logprobs, entropy, advantages, importance, weights)).tolist()
 
 
-def test_entropy_regularisation_takes_beta_times_the_entropy_off_the_loss():
-    # beta 0.1: -0.5 - 0.1 * 0.7 = -0.57 and 0.5 - 0.1 * 0.2 = 0.48
-    assert token_loss(algo="entropy-reg", entropy_beta=0.1) == pytest.approx([-0.57, 0.48])
+def test_entropy_regularisation_takes_beta_times_the_entropy_off_and_does_not_weigh_it_by_importance():
+    # beta 0.1: -0.5 - 0.1 * 0.7 = -0.57 and 0.5 * (2 * 0.5 - 0.1 * 0.2) = 0.49
+    assert weighted_losses(algo="entropy-reg", entropy_beta=0.1) == pytest.approx([-0.57, 0.49])
 
 
 @pytest.mark.parametrize("algo", ["grpo", "hicra"])
 def test_other_algorithms_have_no_entropy_term(algo):
-    assert token_loss(algo=algo, entropy_beta=0.1) == pytest.approx([-0.5, 0.5])
+    assert weighted_losses(algo=algo, entropy_beta=0.1) == pytest.approx([-0.5, 0.5])
 
 
 def test_only_hicra_insists_on_planning_tokens():
