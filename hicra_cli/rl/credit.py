@@ -7,8 +7,6 @@ and ratio, as HICRA does, and no gradient flows through it. Token entropies are 
 import torch
 from torch import Tensor
 
-from hicra_cli.rl.advantages import hicra_advantages
-
 
 def entropy_advantages(token_advantages: Tensor, token_entropy: Tensor, *, beta: float, kappa: float) -> Tensor:
     """Advantage shaping by entropy: A + min(beta * H, |A| / kappa).
@@ -71,11 +69,3 @@ def release_mask(
     )
     chosen = torch.repeat_interleave((advantages > 0) & longer, lengths)
     return planning_mask | (chosen & (token_entropy > torch.repeat_interleave(thresholds, lengths)))
-
-
-def zero_sum_hicra(
-    token_advantages: Tensor, planning_mask: Tensor, group_tokens: Tensor, *, alpha: float | Tensor
-) -> Tensor:
-    """HICRA's amplification, re-centred by `zero_sum_advantages`: the control of its net push."""
-    amplified = hicra_advantages(token_advantages, planning_mask, alpha=alpha)
-    return zero_sum_advantages(token_advantages, amplified, group_tokens)

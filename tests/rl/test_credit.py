@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hicra_cli.rl.advantages import group_advantages, hicra_advantages, move_alphas
-from hicra_cli.rl.credit import entropy_advantages, fork_mask, release_mask, zero_sum_hicra
+from hicra_cli.rl.credit import entropy_advantages, fork_mask, release_mask, zero_sum_advantages
 
 
 def expect_close(found, expected, tolerance=1e-6):
@@ -42,14 +42,16 @@ def test_zero_sum_keeps_the_sum_of_grpo_and_the_focus_on_planning_tokens():
     # group 2: no planning token, nothing changes
     advantages = torch.tensor([1.0, 1.0, -1.0, 0.5, -0.5])
     mask = torch.tensor([True, False, True, False, False])
-    found = zero_sum_hicra(advantages, mask, torch.tensor([3, 2]), alpha=0.2)
+    found = zero_sum_advantages(advantages, hicra_advantages(advantages, mask, alpha=0.2), torch.tensor([3, 2]))
     expect_close(found, [1.066667, 0.866667, -0.933333, 0.5, -0.5])
 
 
 @given(st.lists(st.booleans(), min_size=12, max_size=12), st.floats(0, 1))
 def test_zero_sum_adds_nothing_to_a_groups_sum(mask, alpha):
     advantages = torch.tensor([0.75, 0.75, 0.75, -0.25, -0.25, -0.25] * 2)
-    found = zero_sum_hicra(advantages, torch.tensor(mask), torch.tensor([6, 6]), alpha=alpha)
+    found = zero_sum_advantages(
+        advantages, hicra_advantages(advantages, torch.tensor(mask), alpha=alpha), torch.tensor([6, 6])
+    )
     torch.testing.assert_close(found.view(2, 6).sum(1), advantages.view(2, 6).sum(1), atol=1e-5, rtol=0)
 
 
