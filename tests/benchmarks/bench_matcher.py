@@ -4,7 +4,8 @@
 
 For each file, on the CPU time of one core, the fastest of several runs:
 
-- masks with 1,000 and 10,000 grams, the most frequent ones of 3 to 5 words in the file, which is the hardest choice;
+- masks with 1,000 and 10,000 grams, the most frequent ones of 3 to 5 words in the file, which is the hardest choice,
+  and with 1,000 of them and 9,000 of the next file, which adds grams but hardly any occurrence (needs two files);
   `first` is the first pass of a new matcher, which reads every distinct run of tokens for the first time;
 - peers on a sample of the same rollouts with the same grams: `windows` encodes each gram alone and compares windows of
   ids, `4 windows` does so with and without a blank before and a capital, `regex per gram` decodes the ids, searches for
@@ -44,16 +45,22 @@ Ids = NDArray[np.int32]
 
 def main() -> None:
     options = _options()
-    for path in options.rollouts:
-        texts = _texts(path, options.characters)
+    read = {path: _texts(path, options.characters) for path in options.rollouts}
+    frequent = {path: _frequent_grams(_words(texts), 20_000) for path, texts in read.items()}
+    for number, (path, texts) in enumerate(read.items(), start=1):
         tokenizer = Tokenizer.from_file(str(options.tokenizer)) if options.tokenizer else _trained(texts)
         rollouts = [np.array(ids.ids, dtype=np.int32) for ids in tokenizer.encode_batch(texts)]
         num_tokens = sum(map(len, rollouts))
         print(f"{path.name}: {len(texts)} rollouts, {num_tokens} tokens, {sum(map(len, texts))} characters")
         words = _words(texts)
-        ranked = _frequent_grams(words, 10_000)
-        few, many = (GramSet(tuple(map(StrategicGram, ranked[:count]))) for count in (1_000, 10_000))
-        fast = _masks(rollouts, {"1,000 grams": few, "10,000 grams": many}, tokenizer, options.repeats)
+        ranked = frequent[path][:10_000]
+        foreign = frequent[options.rollouts[number % len(read)]]
+        few, many, mixed = (
+            GramSet(tuple(map(StrategicGram, grams)))
+            for grams in (ranked[:1_000], ranked, [*ranked[:1_000], *_without(foreign, ranked)][:10_000])
+        )
+        gram_sets = {"1,000 grams": few, "10,000 grams": many} | ({"10,000, mixed": mixed} if len(read) > 1 else {})
+        fast = _masks(rollouts, gram_sets, tokenizer, options.repeats)
         _peers(rollouts[: options.sample], few, tokenizer, fast)
         _searches(words, {"1,000 grams": few, "10,000 grams": many}, options.repeats)
         _lengths(rollouts, PlanningMatcher(few, tokenizer), options.repeats)
@@ -86,7 +93,8 @@ def _masks(
         )
         matchers.append(matcher)
         fastest.append(seconds / num_tokens)
-    print(f"  10,000 grams take {fastest[1] / fastest[0]:.2f} times the time of 1,000")
+    for name, seconds in zip(list(gram_sets)[1:], fastest[1:], strict=True):
+        print(f"  {name} take {seconds / fastest[0]:.2f} times the time of 1,000")
     return fastest[0], matchers[0]
 
 
@@ -187,6 +195,11 @@ def _frequent_grams(words: list[list[str]], count: int) -> list[tuple[str, ...]]
         for size in (3, 4, 5):
             counts.update(zip(*(segment[shift:] for shift in range(size)), strict=False))
     return [gram for gram, _ in counts.most_common(count)]
+
+
+def _without(grams: list[tuple[str, ...]], others: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    known = set(others)
+    return [gram for gram in grams if gram not in known]
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
