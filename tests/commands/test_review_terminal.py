@@ -2,7 +2,6 @@
 
 import json
 import signal
-import time
 
 from tests.commands.review_driver import GRAMS
 from tests.commands.terminal import Terminal
@@ -171,7 +170,7 @@ def test_ctrl_z_gives_the_terminal_back_and_goes_on_afterwards(tmp_path):
         terminal.kill(signal.SIGTSTP)
         # The leader of a session without a shell is an orphan to job control: the kernel does not stop it.
         terminal.wait_for_written("\x1b[?1049l")
-        time.sleep(0.2)
+        terminal.wait_for_written("\x1b[?1049h", times=2)  # so it is back at once, before it is stopped for good
         terminal.kill(signal.SIGSTOP)
         terminal.wait_until_stopped()
         terminal.kill(signal.SIGCONT)
