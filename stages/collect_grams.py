@@ -142,7 +142,7 @@ class _Corpus:
         names = self._names() if self._collect.drop_names else frozenset()
         with self._progress.phase("count grams", self._rollouts) as advance:
             solutions = self._solutions(advance, self.tally)
-            return count_grams(solutions, self._collect, seed=self._seed, scratch=scratch, names=names)
+            return count_grams(solutions, self._collect, scratch=scratch, names=names)
 
     def with_contexts(self, candidates: tuple[Candidate, ...]) -> list[Candidate]:
         """The candidates with example surroundings from the successful solutions."""

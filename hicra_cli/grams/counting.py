@@ -76,7 +76,6 @@ def count_grams(
     solutions: Iterable[Solution],
     config: CollectConfig,
     *,
-    seed: int,
     scratch: Path | None = None,
     names: frozenset[str] = frozenset(),
     on_solution: Callable[[], None] = lambda: None,
@@ -84,8 +83,8 @@ def count_grams(
     """Count the n-grams of `config.ngram_min` … `ngram_max` words in one pass; the pool of the most widespread ones.
 
     The pool holds POOL_FACTOR * `config.max_candidates` grams without contexts. scratch: a folder for what memory
-    cannot hold, by default the system's. names: normalised words; a gram with one of them is dropped. seed: unused,
-    nothing is drawn. Raises RunError where a counting process ends.
+    cannot hold, by default the system's. names: normalised words; a gram with one of them is dropped.
+    Raises RunError where a counting process ends.
     """
     budget = budget_for(config.memory, config.workers)
     return count_within(budget, solutions, config, scratch=scratch, names=names, on_solution=on_solution)

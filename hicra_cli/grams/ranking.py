@@ -48,8 +48,8 @@ class Ranked:
 def rank(counts: Counts, config: CollectConfig) -> Ranked:
     """Merge phrases, score what stands for itself, order by `config.rank_by`, keep `config.max_candidates`.
 
-    Ties go by document frequency, count and spelling. Percentiles are among the grams left after merging. Raises
-    RunError where the corpus cannot tell what `rank_by` asks for.
+    Ties go by document frequency, count and spelling. Raises RunError where the corpus cannot tell
+    what `rank_by` asks for.
     """
     if not counts.candidates:
         return Ranked((), {})

@@ -7,11 +7,10 @@ The algorithm is chosen once (`choose_credit`); the step calls what it gets.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from hicra_cli.config.train import MoveAlphas, TrainConfig
+from hicra_cli.config.train import TrainConfig
 from hicra_cli.core.seeds import generator_for
 from hicra_cli.grams.matcher import MOVES
 from hicra_cli.rl.advantages import hicra_advantages, move_alphas
@@ -114,8 +113,9 @@ def shuffled_mask(planning_mask: Tensor, lengths: Tensor, *, seed: int, step: in
 def _amplified(signals: Signals, mask: Tensor, config: TrainConfig) -> Tensor:
     fraction = signals.alpha_fraction
     if config.alpha_moves is not None:
-        alphas = torch.tensor(_by_move(config.alpha_moves), dtype=torch.float32) * fraction
-        # A token that only entropy or a shuffle has chosen has no move: it gets the common alpha.
+        of_moves = [getattr(config.alpha_moves, move.value) for move in MOVES]
+        alphas = torch.tensor(of_moves, dtype=torch.float32) * fraction
+        # A token of a gram without a move, or that only entropy or a shuffle has chosen, gets the common alpha.
         alpha = torch.where(signals.moves >= 0, move_alphas(signals.moves, alphas), config.alpha * fraction)
         return hicra_advantages(signals.token_advantages, mask, alpha=alpha)
     if config.alpha_negative is not None:
@@ -126,11 +126,6 @@ def _amplified(signals: Signals, mask: Tensor, config: TrainConfig) -> Tensor:
             alpha_negative=config.alpha_negative * fraction,
         )
     return hicra_advantages(signals.token_advantages, mask, alpha=config.alpha * fraction)
-
-
-def _by_move(alphas: MoveAlphas) -> list[float]:
-    values = {move: getattr(alphas, move.value) for move in MOVES}
-    return list(np.array([values[move] for move in MOVES], dtype=np.float64))
 
 
 def _unchanged(signals: Signals) -> Tensor:

@@ -173,11 +173,13 @@ def _planning(rollouts: list[Rollout], tools: StepTools, *, with_moves: bool) ->
         return Planning(np.zeros(len(moves), dtype=np.bool_), moves, Counter())
     token_ids = [rollout.token_ids for rollout in rollouts]
     truncated = [rollout.finish_reason is FinishReason.LENGTH for rollout in rollouts]
-    masks = tools.matcher.planning_masks(token_ids, truncated=truncated)
     counted = tools.matcher.batch_counted(token_ids, truncated=truncated)
     if with_moves:
         labels = tools.matcher.batch_labels(token_ids, truncated=truncated)
+        masks = [each.planning_mask for each in labels]
         moves = np.concatenate([each.move_codes for each in labels]).astype(np.int64)
+    else:
+        masks = tools.matcher.planning_masks(token_ids, truncated=truncated)
     return Planning(np.concatenate(masks), moves, Counter(each.gram.text for found in counted for each in found))
 
 

@@ -64,7 +64,7 @@ def counted(rollouts: Path, *, grams: int) -> tuple[list[Candidate], list[Soluti
         rank_by="document_frequency",
         balance=False,
     )
-    return list(count_grams(solutions, config, seed=0).candidates[:grams]), solutions
+    return list(count_grams(solutions, config).candidates[:grams]), solutions
 
 
 def compare(grams: Sequence[str], config: ClusterConfig) -> None:

@@ -64,7 +64,7 @@ def compare_with_sklearn(rollouts: Path, *, skip: bool) -> None:
     solutions = [Solution(row["problem"], row["response"], row["model"], row["step"]) for row in rows]
     words = sum(len(run) for each in solutions for run in segments(each.text))
     config = CollectConfig(workers=1)
-    seconds = min(cpu_seconds(lambda: count_grams(solutions, config, seed=0)) for _ in range(3))
+    seconds = min(cpu_seconds(lambda: count_grams(solutions, config)) for _ in range(3))
     print(f"{LONGCOT}: {len(solutions)} solutions, {words} words; {words / seconds / 1e6:.2f} M words/s of CPU")
     if skip:
         return
@@ -98,7 +98,7 @@ def count_file(corpus: Path, *, memory: str, workers: int) -> dict[str, Any]:
     """Count a corpus in this process; CPU seconds include reading it and all workers."""
     config = CollectConfig.model_validate({"memory": memory, "workers": workers})
     started = time.perf_counter()
-    counts = count_grams(read_corpus(corpus), config, seed=0, scratch=corpus.parent)
+    counts = count_grams(read_corpus(corpus), config, scratch=corpus.parent)
     wall_s = time.perf_counter() - started
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     digest = hashlib.blake2b(repr(replace(counts, candidates=())).encode(), digest_size=16)

@@ -19,7 +19,7 @@ def config(**changes) -> CollectConfig:
 
 
 def by_gram(solutions, **changes):
-    counts = count_grams(solutions, config(**changes), seed=0)
+    counts = count_grams(solutions, config(**changes))
     return {each.gram: each for each in counts.candidates}
 
 
@@ -73,7 +73,7 @@ def test_shares_are_fractions_of_the_solutions_of_each_policy_and_step():
 
 def test_what_is_dropped_is_counted_by_reason():
     common = [Solution(str(number), "it is in the. let x be. let me check") for number in range(3)]
-    counts = count_grams([*common, Solution("9", "a rare find here")], config(min_document_frequency=2), seed=0)
+    counts = count_grams([*common, Solution("9", "a rare find here")], config(min_document_frequency=2))
     # kept: let me check. symbols: "let x be"; stop words: "it is in", "is in the", "it is in the"; rare:
     # "a rare find", "rare find here", "a rare find here"
     assert [each.gram for each in counts.candidates] == ["let me check"]
@@ -95,7 +95,7 @@ def test_the_pool_keeps_the_most_widespread_and_breaks_ties_by_count_then_text()
     words = [letter + other for letter, other in zip("abcdefghij", "lmnopqrstu", strict=True)]
     text = "we see bees. we see dogs. we see dogs. you see bees. you see bees. "
     solutions = [Solution("p", text + ". ".join(f"{word} see ants" for word in words)), Solution("q", "we see bees")]
-    counts = count_grams(solutions, config(max_candidates=1), seed=0)
+    counts = count_grams(solutions, config(max_candidates=1))
     assert POOL_FACTOR == 10
     assert [each.gram for each in counts.candidates] == [
         *("we see bees", "we see dogs", "you see bees"),
@@ -110,7 +110,7 @@ def test_failures_are_counted_beside_and_change_nothing_else():
         Solution("p", "let me check. let me check", "base", 0, successful=False),
         Solution("r", "let me check or let me guess", "base", 7, successful=False),
     ]
-    alone, beside = (count_grams(each, config(), seed=0) for each in (solved, [*failed, *solved]))
+    alone, beside = (count_grams(each, config()) for each in (solved, [*failed, *solved]))
     found = {each.gram: each for each in beside.candidates}
     # two failed solutions hold the gram, one of them twice
     assert [each.failures for each in beside.candidates] == [2, 0, 0]
@@ -122,7 +122,7 @@ def test_failures_are_counted_beside_and_change_nothing_else():
 
 
 def test_grams_with_a_name_are_dropped_under_that_reason():
-    counts = count_grams([Solution("p", "Now Anna's and Ben go home")], config(), seed=0, names=frozenset({"anna's"}))
+    counts = count_grams([Solution("p", "Now Anna's and Ben go home")], config(), names=frozenset({"anna's"}))
     # dropped: now anna's and, anna's and ben, and the longer ones with them
     assert {each.gram for each in counts.candidates} == {"and ben go", "ben go home", "and ben go home"}
     # 4 + 3 + 2 grams
@@ -137,7 +137,7 @@ def test_a_word_that_the_token_limit_cut_is_no_word():
 
 def test_nothing_to_count_gives_no_candidates():
     for solutions in ([], [Solution("p", "")], [Solution("p", "one two")]):
-        counts = count_grams(solutions, config(), seed=0)
+        counts = count_grams(solutions, config())
         assert counts.candidates == ()
 
 
@@ -155,7 +155,7 @@ def test_the_result_does_not_depend_on_the_order_of_solutions(solutions, minimum
     shuffled = list(solutions)
     shuffler.shuffle(shuffled)
     settings_ = config(min_document_frequency=minimum, max_candidates=5)
-    assert count_grams(solutions, settings_, seed=3) == count_grams(shuffled, settings_, seed=3)
+    assert count_grams(solutions, settings_) == count_grams(shuffled, settings_)
 
 
 @settings(deadline=None)
@@ -189,4 +189,4 @@ def test_real_rollouts_count_the_same_in_any_order(rollouts_dir):
     shuffled = list(solutions)
     random.Random(1).shuffle(shuffled)
     settings_ = config(min_document_frequency=3)
-    assert count_grams(solutions, settings_, seed=0) == count_grams(shuffled, settings_, seed=0)
+    assert count_grams(solutions, settings_) == count_grams(shuffled, settings_)

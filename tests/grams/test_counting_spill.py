@@ -127,7 +127,7 @@ TINY = Budget(workers=1, capacity=2, rows_at_once=2, batch_characters=60, places
 @settings(deadline=None, max_examples=150)
 @given(SOLUTIONS, CONFIGS)
 def test_counts_in_memory_equal_those_of_the_definition(solutions, config):
-    assert count_grams(iter(solutions), config, seed=0, names=NAMES) == plain_counts(solutions, config, names=NAMES)
+    assert count_grams(iter(solutions), config, names=NAMES) == plain_counts(solutions, config, names=NAMES)
 
 
 @settings(deadline=None, max_examples=100)
@@ -174,7 +174,7 @@ def test_memory_decides_how_many_processes_work_and_on_how_much():
 
 def test_processes_change_nothing(tmp_path):
     solutions, config = mixed(), CollectConfig(max_candidates=5)
-    alone = count_grams(solutions, config, seed=0)
+    alone = count_grams(solutions, config)
     several = replace(TINY, workers=2, capacity=1000, rows_at_once=500, batch_characters=4000, characters_alone=8000)
     assert count_within(several, iter(solutions), config, scratch=tmp_path) == alone
     assert len(alone.candidates) == 50
@@ -187,7 +187,7 @@ def test_words_keep_their_numbers_when_batches_bring_no_new_ones(tmp_path):
     solutions = [*mixed(40), *mixed(40), *mixed(40), Solution("late", "some new words come at last")]
     config = CollectConfig(min_document_frequency=1)
     several = replace(TINY, workers=2, capacity=300, rows_at_once=100, batch_characters=300, characters_alone=600)
-    assert count_within(several, solutions, config, scratch=tmp_path) == count_grams(solutions, config, seed=0)
+    assert count_within(several, solutions, config, scratch=tmp_path) == count_grams(solutions, config)
 
 
 def test_the_scratch_folder_is_left_empty_when_the_solutions_fail(tmp_path):

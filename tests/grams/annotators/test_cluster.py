@@ -121,7 +121,7 @@ def test_other_algorithms_give_annotations_too(algorithm):
 
 def test_counted_candidates_of_a_corpus_go_straight_in():
     config = CollectConfig(min_document_frequency=1, merge_phrases=False)
-    counted = count_grams(SOLUTIONS, config, seed=0).candidates
+    counted = count_grams(SOLUTIONS, config).candidates
     annotations, report = annotated([each.gram for each in counted])
     assert [each.gram for each in annotations] == [each.gram for each in counted]
     assert report["grams"] == len(counted)
