@@ -4,14 +4,14 @@ Randomness belongs to the sample: token t of (seed, purpose, step, prompt, sampl
 function of these alone, where the engine lets us choose it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from hicra_cli.config.sampling import SamplingConfig
 from hicra_cli.core.records import Prompt, Rollout
@@ -58,6 +58,15 @@ class Engine(Protocol):
 
     def update_weights(self, model: nn.Module, *, version: int) -> None:
         """Take over the weights of `model` (HF parameter names) as `version`; caches of older weights are dropped."""
+        ...
+
+    def load_weights(self, named: Iterable[tuple[str, Tensor]], *, version: int) -> None:
+        """Take over full tensors by HF parameter name as `version`, one at a time, so that no whole model need exist.
+
+        For policies whose own tensors are shards or lack a merged adapter. Tied weights may come under one of their
+        names. Raises EngineError where a name or shape is unknown, or a weight is missing at the end; the engine must
+        not be used after that.
+        """
         ...
 
     def close(self) -> None:

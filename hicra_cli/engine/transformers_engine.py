@@ -9,22 +9,22 @@ may round the logits differently in the last bit (about 1e-7), which flips a dra
 The same call on the same machine and number of threads gives the same bytes on CPU.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hicra_cli.config.sampling import SamplingConfig
-from hicra_cli.core.errors import EngineError
 from hicra_cli.core.records import FinishReason, Rollout
 from hicra_cli.engine.base import Draws, Request
 from hicra_cli.engine.decoding import Decoding, Response, Row, groups_of
 from hicra_cli.engine.requests import check_prompt, decode_response
 from hicra_cli.engine.row_cache import RowCache, decode_attention_of, require_full_attention
+from hicra_cli.engine.weights import copy_parameters, load_named
 
 # A larger cache is given back after each call: its memory is the trainer's in between. A smaller one saves allocating.
 _KEPT_CACHE_BYTES = 1 << 30
@@ -99,6 +99,11 @@ class TransformersEngine:
             copy_parameters(model, self._model)
         self.version = version
 
+    def load_weights(self, named: Iterable[tuple[str, Tensor]], *, version: int) -> None:
+        """See `Engine.load_weights`."""
+        load_named(named, self._model)
+        self.version = version
+
     def close(self) -> None:
         self._cache = None
 
@@ -145,18 +150,3 @@ def context_length(model: Any) -> int:
     """Most tokens (prompt and response) the model has positions for; very many where it names no limit."""
     limit = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     return int(limit) if limit else 1 << 30
-
-
-def copy_parameters(source: nn.Module, target: nn.Module) -> None:
-    """Copy all weights by name. Raises EngineError, before anything is changed, where names or shapes differ."""
-    new, old = source.state_dict(), target.state_dict()
-    differing = sorted(new.keys() ^ old.keys()) or sorted(name for name in new if new[name].shape != old[name].shape)
-    if differing:
-        raise EngineError(
-            f"the new weights do not fit the engine's model: {len(differing)} tensors differ in name or shape, "
-            f"first {differing[0]}",
-            fix="Give the engine the unwrapped model of the same architecture.",
-        )
-    with torch.no_grad():
-        for name, tensor in old.items():
-            tensor.copy_(new[name])

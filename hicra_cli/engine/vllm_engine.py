@@ -12,14 +12,14 @@ of its old weights, so it is packed again; vLLM replaces `torch.set_num_threads`
 import gc
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hicra_cli.config.engine import EngineConfig
 from hicra_cli.config.sampling import SamplingConfig
@@ -105,12 +105,15 @@ class VllmEngine:
 
     def update_weights(self, model: nn.Module, *, version: int) -> None:
         """See `Engine.update_weights`; names and values of `model` go to vLLM's workers, its caches are emptied."""
-        weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+        self.load_weights(((name, parameter.detach()) for name, parameter in model.named_parameters()), version=version)
+
+    def load_weights(self, named: Iterable[tuple[str, Tensor]], *, version: int) -> None:
+        """See `Engine.load_weights`. A missing weight is left to the probe: vLLM does not say what it did not get."""
         try:
             if self._in_process:
-                self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(weights.items())})
+                self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(named)})
             else:
-                self._reload_through_a_file(weights)
+                self._reload_through_a_file(dict(named))
             if self._on_cpu and self._in_process:
                 # Functions cannot be sent to worker processes; a tied head there is left to the probe.
                 self._llm.apply_model(pack_output_head_again)
@@ -183,7 +186,7 @@ class VllmEngine:
             sampler_logprobs=logprobs,
         )
 
-    def _reload_through_a_file(self, weights: dict[str, torch.Tensor]) -> None:
+    def _reload_through_a_file(self, weights: dict[str, Tensor]) -> None:
         """Worker processes cannot be handed an iterator of tensors."""
         from safetensors.torch import save_file
 
