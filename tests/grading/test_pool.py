@@ -91,13 +91,13 @@ def test_hostile_text_gets_a_verdict(pool, answer):
 
 def test_a_worker_that_is_killed_is_replaced(pool):
     assert outcome(pool, "x+1", "1+x") is Outcome.CORRECT
-    os.kill(pool._workers[0].process.pid, signal.SIGKILL)
+    os.kill(pool._crew.workers[0].process.pid, signal.SIGKILL)
     assert outcome(pool, "x+2", "2+x") is Outcome.CORRECT
 
 
 def test_a_worker_killed_at_work_passes_its_answer_on(pool):
     assert outcome(pool, "x+1", "1+x") is Outcome.CORRECT
-    process = pool._workers[0].process.pid
+    process = pool._crew.workers[0].process.pid
     os.kill(process, signal.SIGSTOP)  # so that it is at work when it is killed
     threading.Timer(0.3, os.kill, (process, signal.SIGKILL)).start()
     assert outcome(pool, "x+3", "3+x") is Outcome.CORRECT
@@ -107,23 +107,20 @@ def test_a_worker_kept_from_the_processor_is_no_timeout(pool):
     # The clock is CPU time: a second and a half asleep is not more than the second of work it may do.
     assert outcome(pool, "x+1", "1+x") is Outcome.CORRECT
     assert outcome(pool, "y+1", "1+y") is Outcome.CORRECT
-    process = pool._workers[0].process.pid
+    process = pool._crew.workers[0].process.pid
     os.kill(process, signal.SIGSTOP)
     threading.Timer(1.5, os.kill, (process, signal.SIGCONT)).start()
     assert outcome(pool, "x+4", "4+x") is Outcome.CORRECT
-    assert pool._workers[0].process.pid == process
+    assert pool._crew.workers[0].process.pid == process
 
 
 def test_memory_of_a_worker_is_bounded():
     # Sixteen gigabytes are asked for inside a worker's own limits.
     program = (
-        "import hicra_cli.grading.worker as worker\n"
-        "worker._limit_memory()\n"
-        "print(worker._compare.__name__)\n"
-        "bytes(16 << 30)\n"
+        "from hicra_cli.grading.serving import limit_memory\nlimit_memory(1 << 30)\nprint('limited')\nbytes(16 << 30)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert "_compare" in done.stdout
+    assert "limited" in done.stdout
     assert "MemoryError" in done.stderr
 
 
@@ -131,13 +128,13 @@ def test_exact_answers_start_no_process():
     with GradingPool(workers=4) as pool:
         assert outcome(pool, "42") is Outcome.CORRECT
         assert outcome(pool, "41") is Outcome.WRONG
-        assert pool._workers == []
+        assert pool._crew.workers == []
 
 
 def test_closing_ends_the_processes_and_grading_again_starts_new_ones():
     pool = GradingPool(workers=1)
     assert outcome(pool, "x+1", "1+x") is Outcome.CORRECT
-    process = pool._workers[0].process
+    process = pool._crew.workers[0].process
     pool.close()
     pool.close()
     assert process.poll() is not None
