@@ -162,7 +162,16 @@ def stage_key(stage: Stage, plan: Plan) -> str:
 
 
 def build_task(config: HicraConfig) -> Task:
-    """The configured task, not yet entered: use it as a context manager."""
+    """The configured task, not yet entered: use it as a context manager. With `task.reward` that function grades."""
+    task = _problems(config)
+    if config.task.reward is None:
+        return task
+    from hicra_cli.tasks.rewarded import RewardedTask
+
+    return RewardedTask(task, config.task)
+
+
+def _problems(config: HicraConfig) -> Task:
     if config.task.kind == "countdown":
         from hicra_cli.tasks.countdown import CountdownTask
 

@@ -233,7 +233,7 @@ def _anybody(message: dict[str, Any]) -> None:
 def _start(program: Program) -> _Worker:
     options = {"path": [path for path in sys.path if path], "module": program.module, **program.options}
     process = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, json.dumps(options)],
+        [sys.executable, "-P", "-c", _PROGRAM, json.dumps(options)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

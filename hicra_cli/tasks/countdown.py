@@ -10,7 +10,7 @@ Not covered: how the embedded model reasons about these problems (`hicra_cli.emb
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from functools import cache, lru_cache
 from itertools import combinations, combinations_with_replacement
@@ -41,10 +41,20 @@ class CountdownTask:
     """The built-in task (`hicra_cli.tasks.base.Task`): 2,144 problems of three numbers, 22,744 of four."""
 
     name = "countdown"
+    notes: tuple[str, ...] = ()
 
     def __init__(self, numbers: Literal[3, 4] = 3) -> None:
         self._train, self._held_out = _split(numbers)
         self._numbers = numbers
+
+    def problems(self) -> list[Prompt]:
+        return [*self._train, *self._held_out]
+
+    def keep(self, ids: Collection[str]) -> None:
+        self._train = tuple(each for each in self._train if each.id in ids)
+        self._held_out = tuple(each for each in self._held_out if each.id in ids)
+        if not self._train:
+            raise DataError("no training problem of countdown is left")
 
     def stream(self, start: int, count: int, *, seed: int) -> list[Prompt]:
         """Each epoch is a permutation of all training problems that depends on (seed, epoch) only."""

@@ -1,25 +1,21 @@
 """Maths problems with a gold answer as a task: an endless stream, held-out problems, strict grading.
 
-A problem is held out by a hash of its text: the same ones for every seed and in every run, and a problem that occurs
-twice is on one side only.
+A problem is held out by a hash of its text: the same ones for every seed and in every run.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from hicra_cli.config.task import TaskConfig
-from hicra_cli.core.errors import ConfigError, DataError
+from hicra_cli.core.errors import DataError
 from hicra_cli.core.records import FinishReason, Prompt, Rollout, Verdict
 from hicra_cli.core.seeds import generator_for
 from hicra_cli.grading import GradingPool
-from hicra_cli.grams.jsonl import json_lines
-from hicra_cli.tasks.benchmarks import SUFFIXES
-from hicra_cli.tasks.hub import hub_rows
-from hicra_cli.tasks.problems import ANSWER_FIELDS, PROBLEM_FIELDS, golds, prompts_from
+from hicra_cli.tasks.problems import golds
+from hicra_cli.tasks.training_data import read_training_data
 
 HELD_OUT_FRACTION = 0.05
 
@@ -34,13 +30,24 @@ class MathsTask:
     name = "maths"
 
     def __init__(self, config: TaskConfig) -> None:
-        prompts = _read(config)
-        self._train = [prompt for prompt in prompts if not is_held_out(prompt)]
-        self._held_out = [prompt for prompt in prompts if is_held_out(prompt)]
-        self._source = str(config.train_data)
+        data = read_training_data(config)
+        self.notes = data.notes
+        self._train = [prompt for prompt in data.prompts if not is_held_out(prompt)]
+        self._held_out = [prompt for prompt in data.prompts if is_held_out(prompt)]
+        self._source = ", ".join(config.train_data)
         self._pool = GradingPool(workers=config.grader_workers, timeout_s=config.grader_timeout_s)
         if not self._train:
-            raise DataError(f"no training problem among {len(prompts)}", where=self._source, fix="Give more problems")
+            raise self._nothing_left(len(data.prompts))
+
+    def problems(self) -> list[Prompt]:
+        return [*self._train, *self._held_out]
+
+    def keep(self, ids: Collection[str]) -> None:
+        before = len(self._train)
+        self._train = [each for each in self._train if each.id in ids]
+        self._held_out = [each for each in self._held_out if each.id in ids]
+        if not self._train:
+            raise self._nothing_left(before)
 
     def stream(self, start: int, count: int, *, seed: int) -> list[Prompt]:
         """Each epoch is a permutation of all training problems that depends on (seed, epoch) only."""
@@ -69,6 +76,9 @@ class MathsTask:
     ) -> None:
         self._pool.close()
 
+    def _nothing_left(self, before: int) -> DataError:
+        return DataError(f"no training problem among {before:,}", where=self._source, fix="Give more problems")
+
 
 def maths_verdicts(pool: GradingPool, rollouts: Sequence[Rollout]) -> list[Verdict]:
     """Grade rollouts of maths prompts, in order."""
@@ -81,42 +91,6 @@ def is_held_out(prompt: Prompt) -> bool:
     """Whether a problem belongs to the held-out part, by its text with blanks ignored."""
     digest = hashlib.blake2b("".join(prompt.text.split()).encode("utf-8", "replace"), digest_size=8).digest()
     return int.from_bytes(digest, "big") < HELD_OUT_FRACTION * 2**64
-
-
-def _read(config: TaskConfig) -> list[Prompt]:
-    source = config.train_data
-    if source is None:
-        raise ConfigError(
-            "the maths task has no training problems",
-            where="task.train_data",
-            fix="Set it to a JSONL file (fields problem, answer) or a data set id of the hub",
-        )
-    rows: Iterable[tuple[str, Mapping[str, Any]]]
-    if source.endswith(SUFFIXES):
-        rows = json_lines(Path(source))
-    elif Path(source).exists() or source.count("/") != 1:
-        raise ConfigError(
-            f"{source!r} is neither a JSONL file nor a data set id",
-            where="task.train_data",
-            fix=f"Give a file ending in {', '.join(SUFFIXES)} or OWNER/NAME of the hub",
-        )
-    else:
-        rows = hub_rows(source, split=config.split, remedy="Download it as JSONL and set task.train_data to the file")
-    prompts = prompts_from(
-        rows,
-        prefix=Path(source).name.split(".")[0],
-        problem_fields=_names(config.problem_field, PROBLEM_FIELDS),
-        answer_fields=_names(config.answer_field, ANSWER_FIELDS),
-        id_fields=(config.id_field,) if config.id_field else (),
-    )
-    if not prompts:
-        raise DataError("there is no problem in the training data", where=source)
-    return prompts
-
-
-def _names(configured: str, usual: tuple[str, ...]) -> tuple[str, ...]:
-    """The configured field alone, or the usual spellings where it was left at its default."""
-    return usual if configured == usual[0] else (configured,)
 
 
 @lru_cache(maxsize=8)

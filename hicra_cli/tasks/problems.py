@@ -1,7 +1,13 @@
-"""From a row of a data set to a prompt with its gold answer. Every fault names the row's place."""
+"""From a row of a data set to a problem with its gold answer. Every fault names the row's place.
+
+The layout is recognised by the fields: {problem, answer} under several names, MATH ({problem, solution} with a box),
+GSM8K (`answer` ends in "#### 72"), verl's and DAPO's ({prompt: messages, reward_model: {ground_truth}}).
+"""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from hicra_cli.core.errors import DataError
@@ -11,48 +17,95 @@ from hicra_cli.grading.boxed import last_box
 PROBLEM_FIELDS = ("problem", "question", "Problem", "prompt")
 ANSWER_FIELDS = ("answer", "final_answer", "Answer", "gold", "ground_truth")
 ID_FIELDS = ("id", "unique_id", "ID", "problem_idx")
+SOLUTION_FIELDS = ("solution", "Solution")
 GSM8K_MARK = "####"
+ROW = "row"
+
+_BARE_BOX = re.compile(r"\\boxed\s+([^$]*[^$.\s])")
 
 
-def prompts_from(
-    rows: Iterable[tuple[str, Mapping[str, Any]]],
-    *,
-    prefix: str,
-    problem_fields: tuple[str, ...] = PROBLEM_FIELDS,
-    answer_fields: tuple[str, ...] = ANSWER_FIELDS,
-    id_fields: tuple[str, ...] = ID_FIELDS,
-) -> list[Prompt]:
-    """One prompt per (place, row), in order. Of several field names the first one a row has counts.
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Names to look for; of several the first one that a row has counts."""
 
-    A row without an id gets `prefix/number`, counted from 0. Rows in verl's layout (`prompt` as messages,
-    `reward_model.ground_truth`) are read too. Raises DataError for a row without problem or answer, or a second row of
-    the same id: ids name samples.
+    problem: tuple[str, ...] = PROBLEM_FIELDS
+    answer: tuple[str, ...] = ANSWER_FIELDS
+    id: tuple[str, ...] = ID_FIELDS
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a row says. name: its id, None where it has none. rest: the row's other fields."""
+
+    text: str
+    gold: str
+    name: str | None
+    alternatives: dict[str, str]
+    rest: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_problem(row: Mapping[str, Any], *, where: str, fields: Fields) -> Problem:
+    """One row. Raises DataError for a row without problem or answer."""
+    place = _first(row, fields.problem)
+    text = "" if place is None else _text(row[place])
+    if not text:
+        raise DataError(f"the row has no problem (looked for {', '.join(fields.problem)})", where=where)
+    answer_place = _first(row, fields.answer)
+    written = "" if answer_place is None else gold_of(row[answer_place])
+    gold = written or _verl_answer(row) or _boxed_solution(row)
+    if not gold:
+        raise DataError(
+            f"the row has no answer (looked for {', '.join(fields.answer)})",
+            where=where,
+            fix="Every problem needs a gold answer to be graded against",
+        )
+    id_place = _first(row, fields.id)
+    name = _verl_index(row) if id_place is None else _text(row[id_place])
+    rest = {key: value for key, value in row.items() if key not in (place, answer_place)}
+    return Problem(text, gold, name or None, _alternatives(row, where), rest)
+
+
+def prompts_from(rows: Iterable[tuple[str, Mapping[str, Any]]], *, prefix: str) -> list[Prompt]:
+    """One prompt per (place, row), in order: for benchmarks, where every row counts.
+
+    A row without an id gets `prefix/number`, counted from 0. Raises DataError as `read_problem`, and for a second row
+    of the same id: ids name samples.
     """
     prompts: list[Prompt] = []
-    places: dict[str, str] = {}
+    names = Names()
     for number, (where, row) in enumerate(rows):
-        problem = _text(_first(row, problem_fields))
-        if not problem:
-            raise DataError(f"the row has no problem (looked for {', '.join(problem_fields)})", where=where)
-        gold = gold_of(_first(row, answer_fields) if _has(row, answer_fields) else _verl_answer(row))
-        if not gold:
-            raise DataError(
-                f"the row has no answer (looked for {', '.join(answer_fields)})",
-                where=where,
-                fix="Every problem needs a gold answer to be graded against",
-            )
-        name = _text(_first(row, id_fields)) or f"{prefix}/{number:05d}"
-        if name in places:
-            raise DataError(f"the id {name!r} was used already at {places[name]}", where=where, fix="Make ids unique")
-        places[name] = where
-        prompts.append(Prompt(name, problem, gold, _alternatives(row, where)))
+        problem = read_problem(row, where=where, fields=Fields())
+        name = problem.name or f"{prefix}/{number:05d}"
+        names.take(name, where)
+        prompts.append(Prompt(name, problem.text, problem.gold, problem.alternatives))
     return prompts
+
+
+class Names:
+    """The ids that are used, and where."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, str] = {}
+
+    def take(self, name: str, where: str) -> None:
+        """Use an id. Raises DataError where it is used already."""
+        if name in self._places:
+            raise DataError(
+                f"the id {name!r} was used already at {self._places[name]}", where=where, fix="Make ids unique"
+            )
+        self._places[name] = where
 
 
 def golds(prompt: Prompt) -> tuple[str, ...]:
     """The gold answer and its alternatives: one match suffices."""
     listed = prompt.metadata.get("alternatives")
     return (prompt.answer, *json.loads(listed)) if listed else (prompt.answer,)
+
+
+def row_fields(prompt: Prompt) -> dict[str, Any]:
+    """The other fields of the row a prompt was read from, {} where they were not kept."""
+    fields: dict[str, Any] = json.loads(prompt.metadata.get(ROW, "{}"))
+    return fields
 
 
 def gold_of(value: object) -> str:
@@ -66,12 +119,8 @@ def gold_of(value: object) -> str:
     return last_box(text) or text
 
 
-def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    return next((row[name] for name in names if row.get(name) is not None), None)
-
-
-def _has(row: Mapping[str, Any], names: tuple[str, ...]) -> bool:
-    return _first(row, names) is not None
+def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if row.get(name) is not None), None)
 
 
 def _text(value: object) -> str:
@@ -90,9 +139,24 @@ def _text(value: object) -> str:
     return ""
 
 
-def _verl_answer(row: Mapping[str, Any]) -> object:
+def _verl_answer(row: Mapping[str, Any]) -> str:
     model = row.get("reward_model")
-    return model.get("ground_truth") if isinstance(model, Mapping) else None
+    return gold_of(model.get("ground_truth")) if isinstance(model, Mapping) else ""
+
+
+def _verl_index(row: Mapping[str, Any]) -> str:
+    """DAPO's own name of a problem. A number there counts rows of one preparation run and may come twice."""
+    extra = row.get("extra_info")
+    index = extra.get("index") if isinstance(extra, Mapping) and "reward_model" in row else None
+    return index.strip() if isinstance(index, str) else ""
+
+
+def _boxed_solution(row: Mapping[str, Any]) -> str:
+    r"""MATH keeps the gold only in the box that ends the solution; a few of them are written `\boxed 5`."""
+    place = _first(row, SOLUTION_FIELDS)
+    solution = "" if place is None else _text(row[place])
+    bare = _BARE_BOX.findall(solution)
+    return last_box(solution) or (bare[-1] if bare else "")
 
 
 def _alternatives(row: Mapping[str, Any], where: str) -> dict[str, str]:
