@@ -32,22 +32,16 @@ class MathsTask:
     def __init__(self, config: TaskConfig) -> None:
         data = read_training_data(config)
         self.notes = data.notes
-        self._train = [prompt for prompt in data.prompts if not is_held_out(prompt)]
-        self._held_out = [prompt for prompt in data.prompts if is_held_out(prompt)]
         self._source = ", ".join(config.train_data)
+        self._take(data.prompts)
         self._pool = GradingPool(workers=config.grader_workers, timeout_s=config.grader_timeout_s)
-        if not self._train:
-            raise self._nothing_left(len(data.prompts))
 
     def problems(self) -> list[Prompt]:
-        return [*self._train, *self._held_out]
+        """In the order of the data."""
+        return list(self._problems)
 
     def keep(self, ids: Collection[str]) -> None:
-        before = len(self._train)
-        self._train = [each for each in self._train if each.id in ids]
-        self._held_out = [each for each in self._held_out if each.id in ids]
-        if not self._train:
-            raise self._nothing_left(before)
+        self._take([prompt for prompt in self._problems if prompt.id in ids])
 
     def stream(self, start: int, count: int, *, seed: int) -> list[Prompt]:
         """Each epoch is a permutation of all training problems that depends on (seed, epoch) only."""
@@ -76,8 +70,14 @@ class MathsTask:
     ) -> None:
         self._pool.close()
 
-    def _nothing_left(self, before: int) -> DataError:
-        return DataError(f"no training problem among {before:,}", where=self._source, fix="Give more problems")
+    def _take(self, prompts: list[Prompt]) -> None:
+        self._problems = prompts
+        self._train = [prompt for prompt in prompts if not is_held_out(prompt)]
+        self._held_out = [prompt for prompt in prompts if is_held_out(prompt)]
+        if not self._train:
+            raise DataError(
+                f"no training problem among {len(prompts):,} problems", where=self._source, fix="Give more problems"
+            )
 
 
 def maths_verdicts(pool: GradingPool, rollouts: Sequence[Rollout]) -> list[Verdict]:

@@ -1,5 +1,6 @@
 """From a prompt to the token ids a policy is given: instruction, system message, chat template."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,17 +19,28 @@ def render(prompt: Prompt, tokenizer: Any, task: TaskConfig, *, instruct: bool |
     instruct: add `task.instruction`; by default for maths, not for countdown, whose problems say what to do. Raises
     ConfigError where the template refuses its options or the result is empty.
     """
-    text = user_text(prompt, task, instruct=instruct)
+    return render_many([prompt], tokenizer, task, instruct=instruct)[0]
+
+
+def render_many(
+    prompts: Sequence[Prompt], tokenizer: Any, task: TaskConfig, *, instruct: bool | None = None
+) -> list[NDArray[np.int32]]:
+    """`render` of each: one call of the tokenizer, which works on them in parallel."""
+    if not prompts:
+        return []
     if uses_template(tokenizer, task):
-        ids = tokenizer(_templated(text, tokenizer, task), add_special_tokens=False)["input_ids"]
+        texts = [_templated(prompt, user_text(prompt, task, instruct=instruct), tokenizer, task) for prompt in prompts]
     else:
-        parts = [task.system_prompt, text] if task.system_prompt else [text]
-        ids = _with_begin("\n\n".join(parts) + "\n", tokenizer)
-    if not ids:
-        raise ConfigError(
-            f"prompt {prompt.id!r} has no tokens", fix="Check the problem's text and the tokenizer's chat template"
-        )
-    return np.asarray(ids, dtype=np.int32)
+        before = f"{task.system_prompt}\n\n" if task.system_prompt else ""
+        texts = [f"{before}{user_text(prompt, task, instruct=instruct)}\n" for prompt in prompts]
+    begin = [] if uses_template(tokenizer, task) else _begin(tokenizer)
+    rendered = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    for prompt, ids in zip(prompts, rendered, strict=True):
+        if not ids:
+            raise ConfigError(
+                f"prompt {prompt.id!r} has no tokens", fix="Check the problem's text and the tokenizer's chat template"
+            )
+    return [np.asarray([*begin, *ids], dtype=np.int32) for ids in rendered]
 
 
 def user_text(prompt: Prompt, task: TaskConfig, *, instruct: bool | None = None) -> str:
@@ -49,7 +61,7 @@ def template_text(tokenizer: Any, task: TaskConfig) -> str:
     return repr((template, options, task.system_prompt, task.instruction))
 
 
-def _templated(text: str, tokenizer: Any, task: TaskConfig) -> str:
+def _templated(prompt: Prompt, text: str, tokenizer: Any, task: TaskConfig) -> str:
     from jinja2.exceptions import TemplateError
 
     messages = [{"role": "system", "content": task.system_prompt}] if task.system_prompt else []
@@ -60,7 +72,7 @@ def _templated(text: str, tokenizer: Any, task: TaskConfig) -> str:
         )
     except (TemplateError, TypeError, ValueError, KeyError) as error:
         raise ConfigError(
-            f"the tokenizer's chat template refuses this prompt: {str(error)[:200]}",
+            f"the tokenizer's chat template refuses prompt {prompt.id!r}: {str(error)[:200]}",
             where="task.template_options" if task.template_options else "task.system_prompt",
             fix="Change it, or set task.chat_template to false",
         ) from error
@@ -71,9 +83,8 @@ def _templated(text: str, tokenizer: Any, task: TaskConfig) -> str:
     return result
 
 
-def _with_begin(text: str, tokenizer: Any) -> list[int]:
-    """The text's ids, begun as the model's training data were where the tokenizer knows how, never ended."""
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+def _begin(tokenizer: Any) -> list[int]:
+    """What a plain text begins with where the model's training data did and the tokenizer knows; it is never ended."""
     begin = tokenizer.bos_token_id
     adds_begin = begin is not None and tokenizer("", add_special_tokens=True)["input_ids"][:1] == [begin]
-    return [begin, *ids] if adds_begin and ids else ids
+    return [begin] if adds_begin else []

@@ -29,7 +29,7 @@ def source_rows(source: str, *, split: str) -> Iterator[tuple[str, Mapping[str, 
     path = Path(source).expanduser()
     if source.endswith(SUFFIXES):
         return json_lines(path)
-    if path.is_dir():
+    if source and path.is_dir():
         return _saved_rows(path, split) if _is_saved(path) else folder_rows(path, source, split=split)
     if source.endswith(PARQUET) and path.is_file():
         return _parquet_rows(path)
