@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hicra_cli.config.task import TaskConfig
-from hicra_cli.core.errors import ConfigError, DataError
+from hicra_cli.core.errors import DataError
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.records import Prompt
 from hicra_cli.tasks.base import Task
@@ -55,19 +55,14 @@ class PromptAudit:
 
 
 def prompt_limit(task: TaskConfig, *, context: int | None, response_limit: int) -> int | None:
-    """Tokens that a prompt may have: what the longest response leaves of the context, or less by configuration.
+    """Tokens that a prompt may have: what the response limit leaves of the context, or less by configuration.
 
-    context: positions the model was made for, None where it does not say. Raises ConfigError where none are left.
+    context: positions the model was made for, None where it does not say. response_limit: where it grows, the first.
+    Engines end a response where the context is full, so a response limit as long as the context is allowed; a prompt
+    then only has to leave room for one token.
     """
-    room = None if context is None else context - response_limit
-    if room is not None and room < 1:
-        raise ConfigError(
-            f"responses of {response_limit:,} tokens leave no room for a prompt in the model's context of {context:,}",
-            where="train.sampling.max_new_tokens",
-            fix="Lower it, or the last of train.response_limits",
-        )
-    limits = [limit for limit in (room, task.max_prompt_tokens) if limit is not None]
-    return min(limits, default=None)
+    room = None if context is None else context - (response_limit if response_limit < context else 1)
+    return min((limit for limit in (room, task.max_prompt_tokens) if limit is not None), default=None)
 
 
 def audit_prompts(

@@ -29,6 +29,7 @@ def test_every_example_is_run_by_a_test_of_this_file():
         "grams_from_rollouts.yaml",  # run there
         "mask_in_your_trainer.py",
         "python_api.py",
+        "reward_function.py",  # run in tests/grading/test_functions_example.py
     }
 
 
