@@ -18,8 +18,9 @@ from hicra_cli.config.sampling import SamplingConfig
 from hicra_cli.core.errors import EngineError
 from hicra_cli.core.seeds import uniforms_for
 from hicra_cli.engine.base import Draws, Request
+from hicra_cli.engine.forward import Step
 from hicra_cli.engine.row_cache import RowCache
-from hicra_cli.engine.sampling_math import Drawn, draw_tokens
+from hicra_cli.engine.sampling_math import Drawn
 
 # Prompt tokens (with padding) of one prefill forward: bounds its memory.
 _PREFILL_TOKENS = 16384
@@ -51,13 +52,22 @@ class Decoding:
     lives on the host, because the end of a response has to be seen there at every step anyway.
     """
 
-    def __init__(self, model: Any, cache: RowCache, sampling: SamplingConfig, stop_ids: NDArray[np.int64]) -> None:
-        self.use_decode_attention: Callable[[bool], None] = lambda decoding: None
-        self._model = model
+    def __init__(
+        self,
+        backbone: Any,
+        step: Step,
+        cache: RowCache,
+        sampling: SamplingConfig,
+        stop_ids: NDArray[np.int64],
+        use_decode_attention: Callable[[bool], None],
+    ) -> None:
+        self._backbone = backbone
+        self._step = step
+        self._use_decode_attention = use_decode_attention
         self._cache = cache
         self._sampling = sampling
         self._stop_ids = stop_ids
-        self._device = next(model.parameters()).device
+        self._device = next(backbone.parameters()).device
         size, longest = cache.rows, sampling.max_new_tokens
         self._rows: list[Row] = []
         self._lengths = np.zeros(size, dtype=np.int64)  # columns filled; the newest token is not among them
@@ -76,34 +86,29 @@ class Decoding:
     def admit(self, waiting: deque[list[Row]], draws: Draws) -> None:
         """Let waiting groups in where enough rows are free: their prompts run through the model, each once."""
         free = self._cache.rows - self.live
-        if self.live and free < self._cache.rows * _REFILL_FRACTION:
+        if not waiting or (self.live and free < self._cache.rows * _REFILL_FRACTION):
             return
         arriving: list[list[Row]] = []
         while waiting and len(waiting[0]) <= free:
             arriving.append(waiting.popleft())
             free -= len(arriving[-1])
-        self.use_decode_attention(False)
+        self._use_decode_attention(False)
         for batch in prefill_batches(arriving):
             self._prefill(batch)
             for row in batch:
                 self._enter(row, draws)
+        self._use_decode_attention(True)
 
     def step(self) -> list[tuple[Row, Response]]:
         """One token for every live row; returns the rows that ended with it, which leave the batch."""
         live = self.live
         longest = int(self._lengths[:live].max())
         self._cache.reserve(longest + 1)
-        self.use_decode_attention(True)
         lengths = self._to_device(self._lengths[:live])
-        logits = self._model(
-            input_ids=self._to_device(self._newest[:live]).unsqueeze(1),
-            position_ids=lengths.unsqueeze(1),
-            attention_mask=self._cache.begin_step(lengths, longest=longest),
-            past_key_values=self._cache,
-            use_cache=True,
-        ).logits[:, -1]
+        mask = self._cache.begin_step(lengths, longest=longest)
+        states = self._step.states(self._to_device(self._newest[:live]), lengths, mask, self._cache)
         numbers = np.arange(live), self._spoken[:live]
-        self._keep(draw_tokens(logits, self._to_device(self._uniforms[numbers]), self._sampling), numbers)
+        self._keep(self._step.draw(states, self._to_device(self._uniforms[numbers]), self._sampling), numbers)
         ended = (self._spoken[:live] == self._limits[:live]) | np.isin(self._newest[:live], self._stop_ids)
         return self._leave(np.flatnonzero(ended)) if ended.any() else []
 
@@ -122,7 +127,7 @@ class Decoding:
         with self._cache.prefilling(self._to_device(lengths), owner_ids):
             if width:
                 # Padding stands on the right, so causal attention alone keeps it out of every real position.
-                self._model.base_model(
+                self._backbone(
                     input_ids=self._to_device(input_ids),
                     position_ids=torch.arange(width, device=self._device).unsqueeze(0),
                     past_key_values=self._cache,

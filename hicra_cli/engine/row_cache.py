@@ -51,6 +51,10 @@ class RowCache(Cache):  # type: ignore[misc]
         return self._rows
 
     @property
+    def device(self) -> torch.device:
+        return self._bias.device
+
+    @property
     def size_bytes(self) -> int:
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in self._layers.values())
 
@@ -99,6 +103,10 @@ class RowCache(Cache):  # type: ignore[misc]
             return key_states, value_states
         return self._write_token(layer.keys, key_states), self._write_token(layer.values, value_states)
 
+    def write_token(self, keys: Tensor, values: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
+        """`update` for one token of each live row, from states (rows, heads, width)."""
+        return self.update(keys.unsqueeze(2), values.unsqueeze(2), layer_idx)
+
     def move(self, source: Tensor, target: Tensor, *, longest: int) -> None:
         """Copy the first `longest` columns of rows `source` over rows `target` (both (m,) int64, disjoint)."""
         for layer in self._layers.values():
@@ -141,7 +149,7 @@ class RowCache(Cache):  # type: ignore[misc]
 
     def _write_token(self, storage: Tensor, states: Tensor) -> Tensor:
         rows, heads, _, width = states.shape
-        storage.view(-1, width).index_copy_(0, self._slots_of(heads=heads), states.reshape(-1, width))
+        storage.view(-1, width).index_copy_(0, self._slots_of(heads=heads), states.reshape(-1, width).to(storage.dtype))
         return storage[:rows, :, : self._longest]
 
     def _slots_of(self, *, heads: int) -> Tensor:

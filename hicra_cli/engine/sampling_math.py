@@ -13,9 +13,9 @@ from torch import Tensor
 from hicra_cli.config.sampling import SamplingConfig
 
 # Logits below (row maximum - this) have weight exactly 0 in float32; the floor keeps 0 * -inf out of the entropy.
-_FLOOR = -1.0e4
+FLOOR = -1.0e4
 # Cumulative sums run inside blocks of this many tokens: one pass over the vocabulary, and float64 where it matters.
-_BLOCK = 256
+_BLOCK = 64
 # Elements of (rows, V) worked on at once: bounds the memory beside the logits themselves.
 _CHUNK_ELEMENTS = 1 << 23
 
@@ -26,7 +26,8 @@ class Drawn:
 
     token_ids: (n,) int64. logprobs: (n,) float32, nats, of the processed distribution (temperature, top-k, top-p;
     0 under greedy decoding, whose distribution is a single token). token_entropy: (n,) float32, nats, of the whole
-    distribution at temperature 1. Rows with a non-finite or empty distribution have a NaN in one of the two.
+    distribution at temperature 1. Both are float64 where the logits are. Rows with a non-finite or empty
+    distribution have a NaN in one of the two.
     """
 
     token_ids: Tensor
@@ -55,8 +56,8 @@ def draw_tokens(logits: Tensor, uniforms: Tensor, sampling: SamplingConfig) -> D
 
 
 def _draw(logits: Tensor, uniforms: Tensor, sampling: SamplingConfig) -> Drawn:
-    logits = logits.float()
-    shifted = (logits - logits.amax(dim=-1, keepdim=True)).clamp_(min=_FLOOR)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    shifted = (logits - logits.amax(dim=-1, keepdim=True)).clamp_(min=FLOOR)
     weights = shifted.exp()
     total = weights.sum(dim=-1)
     token_entropy = total.log() - torch.linalg.vecdot(weights, shifted) / total
@@ -110,14 +111,14 @@ def inverse_cdf(weights: Tensor, uniforms: Tensor) -> Tensor:
     before = torch.where(block > 0, reached.gather(1, (block - 1).clamp_(min=0).unsqueeze(1)).squeeze(1), 0.0)
     inside = chosen.double().cumsum(dim=-1)
     wanted = uniforms * reached[:, -1] - before
-    return (block * _BLOCK + _first_reaching(inside, wanted)).clamp_(max=width - 1)
+    return (block * _BLOCK + first_reaching(inside, wanted)).clamp_(max=width - 1)
 
 
 def _first_above(reached: Tensor, uniforms: Tensor) -> Tensor:
-    return _first_reaching(reached, uniforms * reached[:, -1])
+    return first_reaching(reached, uniforms * reached[:, -1])
 
 
-def _first_reaching(reached: Tensor, wanted: Tensor) -> Tensor:
+def first_reaching(reached: Tensor, wanted: Tensor) -> Tensor:
     """(n,) int64: first index with reached > wanted; rounding at the end falls back to the last positive weight."""
     found = torch.searchsorted(reached, wanted.unsqueeze(1), right=True)
     last = torch.searchsorted(reached, reached[:, -1:].contiguous())

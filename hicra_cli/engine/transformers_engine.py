@@ -1,7 +1,8 @@
-"""Sampling with a transformers model: an own decoding loop over the model's normal forward.
+"""Sampling with a transformers model: an own decoding loop over the model's layers.
 
 What makes it faster than `model.generate`: a prompt runs through the model once however many samples it has, finished
-rows leave the batch at once, waiting requests take their place, and a step moves no keys or values about.
+rows leave the batch at once, waiting requests take their place, a step moves no keys or values about, known layers run
+without their Python (`lean.py`), and a large vocabulary is read once, in tiles (`head.py`).
 
 Token t of a sample is a function of its prompt's log-probs and of number t of the uniforms that belong to (seed,
 purpose, step, prompt, sample). Who shares the batch cannot change it, except that a matrix product of another height
@@ -10,7 +11,6 @@ The same call on the same machine and number of threads gives the same bytes on 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,8 +22,9 @@ from hicra_cli.config.sampling import SamplingConfig
 from hicra_cli.core.records import FinishReason, Rollout
 from hicra_cli.engine.base import Draws, Request
 from hicra_cli.engine.decoding import Decoding, Response, Row, groups_of
+from hicra_cli.engine.forward import PolicyForward
 from hicra_cli.engine.requests import check_prompt, decode_response
-from hicra_cli.engine.row_cache import RowCache, decode_attention_of, require_full_attention
+from hicra_cli.engine.row_cache import RowCache, decode_attention_of
 from hicra_cli.engine.weights import copy_parameters, load_named
 
 # A larger cache is given back after each call: its memory is the trainer's in between. A smaller one saves allocating.
@@ -51,9 +52,9 @@ class TransformersEngine:
         compute_dtype: torch.dtype | None = None,
         version: int = 0,
     ) -> None:
-        require_full_attention(model)
         self.version = version
         self._model = model
+        self._forward = PolicyForward(model)
         self._tokenizer = tokenizer
         self._max_rows = max_rows
         self._compute_dtype = compute_dtype
@@ -75,14 +76,18 @@ class TransformersEngine:
         rows = min(self._max_rows, sum(len(request.samples) for request in requests))
         if rows == 0:
             return []
-        decoding = Decoding(self._model, self._fresh_cache(rows, requests, sampling), sampling, self._stop_ids)
+        cache = self._fresh_cache(rows, requests, sampling)
         waiting = groups_of(requests, rows=rows, max_new_tokens=sampling.max_new_tokens, context=context)
         finished: dict[tuple[int, int], Rollout] = {}
+        autocast_dtype = self._autocast_dtype()
         with (
             torch.inference_mode(),
-            self._autocast(),
-            decode_attention_of(self._model) as decoding.use_decode_attention,
+            torch.autocast(cache.device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None),
+            decode_attention_of(self._forward.model) as use_decode_attention,
         ):
+            step = self._forward.begin(autocast_dtype)
+            backbone = self._forward.model.base_model
+            decoding = Decoding(backbone, step, cache, sampling, self._stop_ids, use_decode_attention)
             while waiting or decoding.live:
                 decoding.admit(waiting, draws)
                 for row, response in decoding.step():
@@ -126,11 +131,9 @@ class TransformersEngine:
         self._cache.reserve(columns)
         return self._cache
 
-    def _autocast(self) -> Any:
-        parameter = next(self._model.parameters())
-        if self._compute_dtype in (None, parameter.dtype):
-            return nullcontext()
-        return torch.autocast(parameter.device.type, dtype=self._compute_dtype)
+    def _autocast_dtype(self) -> torch.dtype | None:
+        """The precision to compute in, where it is not that of the parameters."""
+        return None if self._compute_dtype == next(self._model.parameters()).dtype else self._compute_dtype
 
     def _rollout(self, row: Row, response: Response) -> Rollout:
         stopped = bool(np.isin(response.token_ids[-1], self._stop_ids))

@@ -18,7 +18,16 @@ from hicra_cli.core.seeds import uniforms_for
 from hicra_cli.engine.base import Draws, Engine, Request
 from hicra_cli.engine.decoding import Row, prefill_batches
 from hicra_cli.engine.transformers_engine import TransformersEngine
-from tests.engine.tiny_models import STOP_IDS, full_forward, request_of, tiny_config, tiny_model, tiny_tokenizer
+from tests.engine.tiny_models import (
+    STOP_IDS,
+    VOCABULARY,
+    full_forward,
+    in_float64,
+    request_of,
+    tiny_config,
+    tiny_model,
+    tiny_tokenizer,
+)
 
 SAMPLING = SamplingConfig(max_new_tokens=24)
 DRAWS = Draws(7, "train", 3)
@@ -52,7 +61,7 @@ def assert_same_samples(rollouts: Sequence[Rollout], expected: Sequence[Rollout]
         assert rollout.finish_reason is wanted[key].finish_reason
 
 
-@pytest.mark.parametrize("kind", ["qwen3", "llama", "qwen2", "gpt2"])
+@pytest.mark.parametrize("kind", ["qwen3", "llama", "qwen2", "gemma", "smollm", "gpt2"])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_log_probs_and_entropy_agree_with_a_full_forward(kind: str, temperature: float):
     model = tiny_model(kind, seed=1)
@@ -67,6 +76,30 @@ def test_log_probs_and_entropy_agree_with_a_full_forward(kind: str, temperature:
         entropy = -(whole.exp() * whole).sum(dim=-1)
         np.testing.assert_allclose(rollout.sampler_logprobs, scaled.gather(1, chosen)[:, 0], rtol=0, atol=1e-5)
         np.testing.assert_allclose(rollout.token_entropy, entropy, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "llama", "qwen2", "gemma", "smollm"])
+@pytest.mark.parametrize("vocabulary", [VOCABULARY, 5000])
+def test_in_float64_a_sample_is_the_same_alone_and_in_any_batch(kind: str, vocabulary: int):
+    model = in_float64(tiny_model(kind, vocab_size=vocabulary))
+    # One token in 24 ends a response, so rows leave and others take their place.
+    engine = engine_of(model, max_rows=7, stop_ids=range(1, vocabulary, 24))
+    requests = varied_requests()
+    rollouts = engine.generate(requests, SAMPLING, DRAWS)
+    assert len({len(rollout.token_ids) for rollout in rollouts}) > 3
+    alone = [
+        engine.generate([Request(request.prompt, request.token_ids, (sample,))], SAMPLING, DRAWS)[0]
+        for request in requests
+        for sample in request.samples
+    ]
+    for rollout, single in zip(rollouts, alone, strict=True):
+        assert rollout.token_ids.tolist() == single.token_ids.tolist()
+        whole = full_forward(model, rollout.prompt_token_ids, rollout.token_ids)
+        chosen = torch.from_numpy(rollout.token_ids.astype(np.int64))[:, None]
+        # Equal but for the last bit of the float32 they are stored in.
+        np.testing.assert_allclose(rollout.sampler_logprobs, whole.gather(1, chosen)[:, 0], rtol=1.2e-7, atol=1e-9)
+        assert rollout.token_entropy is not None
+        np.testing.assert_allclose(rollout.token_entropy, -(whole.exp() * whole).sum(dim=-1), rtol=1.2e-7, atol=1e-9)
 
 
 def test_tokens_are_those_the_uniforms_of_the_sample_point_at():
@@ -122,18 +155,20 @@ def test_a_shared_prefill_gives_the_samples_of_separate_ones():
 
 def test_a_prompt_runs_through_the_model_once_however_many_samples_it_has():
     model = tiny_model()
+    engine = engine_of(model)
     widths: list[tuple[int, int]] = []
     model.model.embed_tokens.register_forward_hook(lambda module, inputs, output: widths.append(inputs[0].shape))
-    engine_of(model).generate([request_of("a", 20, 8), request_of("b", 11, 8)], SAMPLING, DRAWS)
+    engine.generate([request_of("a", 20, 8), request_of("b", 11, 8)], SAMPLING, DRAWS)
     assert [width for width in widths if width[1] > 1] == [(2, 19)]
     assert max(rows for rows, width in widths if width == 1) == 16
 
 
 def test_finished_rows_leave_the_batch_and_waiting_ones_take_their_place():
     model = tiny_model()
+    engine = engine_of(model, max_rows=8)
     rows: list[int] = []
     model.lm_head.register_forward_hook(lambda module, inputs, output: rows.append(inputs[0].shape[0]))
-    rollouts = engine_of(model, max_rows=8).generate([request_of(name, 6, 2) for name in "abcdefghij"], SAMPLING, DRAWS)
+    rollouts = engine.generate([request_of(name, 6, 2) for name in "abcdefghij"], SAMPLING, DRAWS)
     # Every row of every step is one token of a response: nothing is computed for finished rows.
     assert sum(rows) == sum(len(rollout.token_ids) for rollout in rollouts)
     assert max(rows) == 8
@@ -291,6 +326,18 @@ def test_bfloat16_compute_over_float32_weights_runs_under_autocast():
     chosen = torch.from_numpy(rollout.token_ids.astype(np.int64))[:, None]
     error = np.abs(rollout.sampler_logprobs - exact.gather(1, chosen)[:, 0].numpy())
     assert 1e-6 < error.max() < 0.5
+
+
+def test_bfloat16_weights_decode_on_cpu_and_report_what_they_sampled():
+    model = tiny_model().bfloat16()
+    rollouts = engine_of(model, max_rows=5).generate(varied_requests(), SAMPLING, DRAWS)
+    errors = []
+    for rollout in rollouts:
+        chosen = torch.from_numpy(rollout.token_ids.astype(np.int64))[:, None]
+        whole = full_forward(model, rollout.prompt_token_ids, rollout.token_ids)
+        errors.append(np.abs(rollout.sampler_logprobs - whole.gather(1, chosen)[:, 0].numpy()))
+    # Rounding of 8 bits: far from exact, on both sides.
+    assert np.concatenate(errors).mean() < 0.05
 
 
 def test_it_is_an_engine():

@@ -1,5 +1,6 @@
 """Tiny random models and a tiny tokenizer: real ones, small enough that every test builds its own."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
     AutoModelForCausalLM,
+    GemmaConfig,
     GPT2Config,
     LlamaConfig,
     PreTrainedTokenizerFast,
@@ -47,6 +49,10 @@ def tiny_config(kind: str, **changes: Any) -> Any:
         return GPT2Config(**{**common, "n_embd": 32, "n_layer": 2, "n_head": 4, "bos_token_id": 1, **changes})
     if kind == "qwen3":
         return Qwen3Config(**{**common, **sizes, "head_dim": 8, "tie_word_embeddings": False, **changes})
+    if kind == "gemma":
+        return GemmaConfig(**{**common, **sizes, "head_dim": 8, **changes})
+    if kind == "smollm":
+        return LlamaConfig(**{**common, **sizes, "tie_word_embeddings": True, **changes})
     return {"llama": LlamaConfig, "qwen2": Qwen2Config}[kind](**{**common, **sizes, **changes})
 
 
@@ -55,6 +61,21 @@ def tiny_model(kind: str = "qwen3", *, seed: int = 0, **changes: Any) -> Any:
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(tiny_config(kind, initializer_range=0.2, **changes))
     return model.eval()
+
+
+def in_float64(model: Any) -> Any:
+    """The model in float64 throughout: transformers' RMS norms compute in float32 whatever they are given."""
+    for module in model.modules():
+        if type(module).__name__.endswith("RMSNorm"):
+            module.forward = partial(_exact_norm, module)
+    return model.double()
+
+
+def _exact_norm(module: Any, x: torch.Tensor) -> torch.Tensor:
+    gemma = hasattr(module, "eps")
+    eps = module.eps if gemma else module.variance_epsilon
+    normed: torch.Tensor = x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + eps) * (module.weight + gemma)
+    return normed
 
 
 def save_tiny_policy(folder: Path, kind: str = "qwen3", *, seed: int = 0, **changes: Any) -> Path:
