@@ -5,6 +5,7 @@ No failure is silently a 0: a call that hangs is `timeout`, one that raises, end
 """
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -134,6 +135,15 @@ class RewardPool:
         kind = RunError if self._started else ConfigError
         fix = "Correct it, or change task.reward; `hicra_cli.grading.functions` says what is called and what comes back"
         return kind(f"the reward function {self._function.text}: {what}", where=where, fix=fix)
+
+
+def failure_summary(verdicts: Sequence[Verdict]) -> str | None:
+    """How many verdicts are `timeout` or `error` and the commonest reasons, for a warning; None where none are."""
+    reasons = Counter(f"{each.outcome}: {each.detail}" for each in verdicts if each.outcome in _FAILED)
+    if not reasons:
+        return None
+    shown = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(SHOWN_FAILURES))
+    return f"{reasons.total()} of {len(verdicts)} responses could not be judged and count as reward 0: {shown}"
 
 
 def _program(function: RewardFunction, memory_gib: float | None) -> Program:

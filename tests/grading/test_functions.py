@@ -20,7 +20,7 @@ from hicra_cli.core.errors import ConfigError, RunError
 from hicra_cli.core.records import Outcome, Verdict
 from hicra_cli.grading.function_worker import NoReward, read_result
 from hicra_cli.grading.functions import find_function, reward_digest
-from hicra_cli.grading.rewards import RewardCall, RewardPool
+from hicra_cli.grading.rewards import RewardCall, RewardPool, failure_summary
 
 SIGNATURE = "(prompt, response, answer, metadata, truncated)"
 files = itertools.count()
@@ -227,6 +227,18 @@ def test_the_run_stops_where_too_many_calls_fail_and_says_which(tmp_path):
     assert failure.value.what.startswith("the reward function failed on 5 of 40 responses")
     assert "q sample 0: error: ZeroDivisionError: division by zero" in failure.value.what
     assert failure.value.where == str(path)
+
+
+def test_failures_are_summed_up_by_reason():
+    timeout, error = (
+        Verdict(0.0, outcome, detail=f"{outcome} at f.py:3") for outcome in (Outcome.TIMEOUT, Outcome.ERROR)
+    )
+    fine = Verdict(1.0, Outcome.CORRECT)
+    assert failure_summary([fine] * 3) is None
+    assert failure_summary([error, fine, timeout, error]) == (
+        "3 of 4 responses could not be judged and count as reward 0: 2 x error: error at f.py:3; "
+        "1 x timeout: timeout at f.py:3"
+    )
 
 
 def test_small_batches_are_judged_together(tmp_path):
