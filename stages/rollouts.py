@@ -23,6 +23,7 @@ from hicra_cli.core.errors import ArtifactError, DataError
 from hicra_cli.core.records import Outcome, Prompt, Rollout
 from hicra_cli.core.registry import Artifact, Registry
 from hicra_cli.grams.rollout_file import FILE_NAME, RolloutRow, row_of, write_rollouts
+from hicra_cli.tasks.sources import content_digests
 
 from .base import Input, Plan, Stage, Work, Workspace, build_task
 from .policies import resolve_policy
@@ -45,6 +46,7 @@ def plan(config: HicraConfig, registry: Registry) -> Plan:
     inputs, steps = _policies(collect, registry)
     settings = {
         "task": config.task.model_dump(mode="json", exclude={"grader_workers"}),
+        **content_digests(config.task),
         "sampling": collect.sampling.model_dump(mode="json"),
         "engine": {"name": config.engine.name, "dtype": config.engine.dtype},
         "seed": config.seed,

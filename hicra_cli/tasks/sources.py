@@ -12,6 +12,7 @@ from typing import Any
 
 from hicra_cli.config.task import TaskConfig
 from hicra_cli.core.errors import ConfigError, DataError
+from hicra_cli.grading.functions import reward_digest
 from hicra_cli.grams.jsonl import json_lines
 from hicra_cli.tasks.benchmarks import SUFFIXES
 from hicra_cli.tasks.hub import ROWS_PER_BATCH, batched_rows, folder_rows, hub_rows
@@ -46,6 +47,15 @@ def source_rows(source: str, *, split: str) -> Iterator[tuple[str, Mapping[str, 
 def source_label(source: str) -> str:
     """What ids of this source's problems begin with: its name without folders, suffix and subset."""
     return Path(source).name.split(".")[0].split(":")[0] or "data"
+
+
+def content_digests(task: TaskConfig) -> dict[str, Any]:
+    """What the paths in a task's configuration stood for, for a cache key: {} where they name nothing local.
+
+    `reward_source`: of the reward function's file. `train_data_sha256`: of local training data, by source.
+    """
+    digests = {"reward_source": reward_digest(task), "train_data_sha256": data_digests(task)}
+    return {name: digest for name, digest in digests.items() if digest}
 
 
 def data_digests(task: TaskConfig) -> dict[str, str]:

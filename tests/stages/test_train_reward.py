@@ -10,9 +10,9 @@ from hicra_cli.stages.train.run import STAGE
 from tests.stages.runs import comparable_steps, small_config
 
 
-def train(folder, text, **task):
+def train(folder, text, *, eval_every=0, **task):
     (folder / "own.py").write_text(f"def score(prompt, response, answer, metadata, truncated):\n    {text}\n")
-    config = small_config(folder / "home", steps=2, num_prompts=6, algo="grpo")
+    config = small_config(folder / "home", steps=2, num_prompts=6, algo="grpo", eval_every=eval_every, eval_prompts=8)
     reward = f"{folder}/own.py:score"
     config = config.model_copy(update={"task": config.task.model_copy(update={"reward": reward, **task})})
     with Registry.open(config.home) as registry:
@@ -24,6 +24,11 @@ def test_the_functions_rewards_are_what_the_policy_learns_from(tmp_path):
     assert all(step["reward/mean"] > 0.3 and step["reward/accuracy"] == 0 for step in steps)
     assert all(step["outcome/wrong"] == 24 for step in steps)
     assert steps[0]["groups/no_signal_fraction"] < 0.5
+
+
+def test_accuracy_inside_the_run_counts_right_answers_whatever_they_earn(tmp_path):
+    step = comparable_steps(train(tmp_path, "return 5, 'correct'", eval_every=2).path)[-1]
+    assert (step["eval/accuracy"], step["eval/reward_mean"]) == (1.0, 5.0)
 
 
 def test_a_few_failures_are_counted_and_not_taken_for_rewards(tmp_path):

@@ -20,7 +20,7 @@ from hicra_cli.core.errors import ConfigError, DataError
 from hicra_cli.tasks.instructions import without_instructions
 from hicra_cli.tasks.maths import MathsTask
 from hicra_cli.tasks.problems import Fields, read_problem, row_fields
-from hicra_cli.tasks.sources import data_digests, source_rows
+from hicra_cli.tasks.sources import content_digests, data_digests, source_rows
 from hicra_cli.tasks.training_data import read_training_data
 
 DAPO_PROBLEM = (
@@ -324,3 +324,15 @@ def test_real_sets_mix_and_their_overlap_counts_once(data_dir):
     task = MathsTask(TaskConfig(kind="maths", train_data=names))
     assert len({each.text for each in task.problems()}) == len(task.problems())
     assert task.notes
+
+
+def test_a_cache_key_follows_data_and_reward_and_is_the_old_one_without_them(tmp_path):
+    assert content_digests(TaskConfig()) == {}
+    (tmp_path / "own.py").write_text("def f(**told): return 1")
+    source = jsonl(tmp_path / "a.jsonl", ROWS)
+    task = TaskConfig(kind="maths", train_data=source, reward=f"{tmp_path}/own.py:f")
+    first = content_digests(task)
+    (tmp_path / "own.py").write_text("def f(**told): return 2")
+    second = content_digests(task)
+    assert first["train_data_sha256"] == second["train_data_sha256"] == data_digests(task)
+    assert first["reward_source"] != second["reward_source"]
