@@ -5,6 +5,7 @@ No failure is silently a 0: a call that hangs is `timeout`, one that raises, end
 """
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ class RewardPool:
     """Worker processes that call the function of `task.reward`. A context manager.
 
     Entering starts a worker, so that a function that cannot be imported or called is a ConfigError before anything is
-    sampled. Not for several threads at once.
+    sampled. Several threads may call; their lists are judged one after the other.
     """
 
     def __init__(self, task: TaskConfig) -> None:
@@ -58,9 +59,31 @@ class RewardPool:
         )
         self._judged = 0
         self._failures: list[str] = []
+        self._lock = threading.Lock()
 
     def verdicts(self, calls: Sequence[RewardCall]) -> list[Verdict]:
         """One per call, in order. Raises RunError as soon as it is certain that too many failed."""
+        with self._lock:
+            return self._judge(calls)
+
+    def close(self) -> None:
+        """End the workers; harmless when repeated."""
+        self._crew.close()
+
+    def __enter__(self) -> Self:
+        try:
+            self._crew.start()
+        except WorkersDoNotStart as failure:
+            raise self._no_worker(failure) from failure
+        self._started = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _judge(self, calls: Sequence[RewardCall]) -> list[Verdict]:
         total = self._judged + len(calls)
         verdicts: dict[int, Verdict] = {}
 
@@ -79,23 +102,6 @@ class RewardPool:
         if total >= FEWEST_JUDGED:  # smaller batches are judged together
             self._judged, self._failures = 0, []
         return [verdicts[place] for place in range(len(calls))]
-
-    def close(self) -> None:
-        """End the workers; harmless when repeated."""
-        self._crew.close()
-
-    def __enter__(self) -> Self:
-        try:
-            self._crew.start()
-        except WorkersDoNotStart as failure:
-            raise self._no_worker(failure) from failure
-        self._started = True
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _verdict(self, answer: Answer) -> Verdict:
         if isinstance(answer, Lost):
