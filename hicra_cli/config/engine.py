@@ -1,6 +1,6 @@
 """The engine that samples responses: for collect-grams, train and eval alike."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -16,6 +16,12 @@ class EngineConfig(Section):
     )
     max_rows: int = Field(
         256, ge=1, description="transformers: rows decoded together; a finished row makes room for the next."
+    )
+    threads: Annotated[int, Field(ge=1)] | Literal["auto", "probe"] = Field(
+        "auto",
+        description="transformers on CPU: threads that decode. auto: one for a model of under 4 million weights, whose "
+        "steps are too short to share, else all; probe: the fastest number, measured at start (it may differ between "
+        "runs, and with it the last bits of what is sampled).",
     )
     max_model_len: int | None = Field(
         None, ge=8, description="vllm: longest prompt + response; by default what the stage's sampling needs."

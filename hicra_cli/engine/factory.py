@@ -1,6 +1,5 @@
 """From configuration to an engine: device, precision, threads, and which engine is built."""
 
-import os
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ from hicra_cli.config.sampling import SamplingConfig
 from hicra_cli.core.errors import ConfigError
 from hicra_cli.engine.base import Engine
 from hicra_cli.engine.policy import LoadedPolicy, load_policy, policy_directory
+from hicra_cli.engine.threads import decoding_threads, fastest_threads, usable_cores
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -39,13 +39,20 @@ def build_engine(
     from hicra_cli.engine.transformers_engine import TransformersEngine
 
     loaded = policy if isinstance(policy, LoadedPolicy) else load_policy(policy, dtype=dtype, device=device)
-    return TransformersEngine(
+    engine = TransformersEngine(
         loaded.model,
         loaded.tokenizer,
         stop_ids=loaded.stop_ids,
         max_rows=config.engine.max_rows,
         compute_dtype=dtype,
     )
+    if device.type == "cpu":
+        engine.threads = (
+            fastest_threads(engine, most=torch.get_num_threads())
+            if config.engine.threads == "probe"
+            else decoding_threads(config.engine.threads, loaded.model)
+        )
+    return engine
 
 
 def resolve_device(config: HicraConfig) -> torch.device:
@@ -70,14 +77,8 @@ def resolve_dtype(config: HicraConfig, device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "cpu" else torch.bfloat16
 
 
-def set_threads(config: HicraConfig) -> int:
-    """Give torch its CPU threads, by default one per core this process may use; returns their number."""
-    threads = config.threads or _usable_cores()
+def set_threads(config: HicraConfig, *, processes: int = 1) -> int:
+    """Give torch its CPU threads, by default the cores that `processes` on this machine may share; returns them."""
+    threads = config.threads or usable_cores(processes=processes)
     torch.set_num_threads(threads)
     return threads
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -25,6 +25,7 @@ from hicra_cli.engine.decoding import Decoding, Response, Row, groups_of
 from hicra_cli.engine.forward import PolicyForward
 from hicra_cli.engine.requests import check_prompt, decode_response
 from hicra_cli.engine.row_cache import RowCache, decode_attention_of
+from hicra_cli.engine.threads import cpu_threads
 from hicra_cli.engine.weights import copy_parameters, load_named
 
 # A larger cache is given back after each call: its memory is the trainer's in between. A smaller one saves allocating.
@@ -37,7 +38,8 @@ class TransformersEngine:
     """An `Engine` over a HF decoder-only model with full attention; `model` is used where it lies, not copied.
 
     stop_ids end a response (the emitted one belongs to it). compute_dtype other than the parameters' runs forwards
-    under autocast, as a trainer with float32 master weights does. Raises EngineError for models it cannot decode.
+    under autocast, as a trainer with float32 master weights does. threads: CPU threads that decode, by default torch's
+    own number. Raises EngineError for models it cannot decode.
     """
 
     name = "transformers"
@@ -50,9 +52,11 @@ class TransformersEngine:
         stop_ids: Sequence[int],
         max_rows: int = 256,
         compute_dtype: torch.dtype | None = None,
+        threads: int | None = None,
         version: int = 0,
     ) -> None:
         self.version = version
+        self.threads = threads
         self._model = model
         self._forward = PolicyForward(model)
         self._tokenizer = tokenizer
@@ -81,6 +85,7 @@ class TransformersEngine:
         finished: dict[tuple[int, int], Rollout] = {}
         autocast_dtype = self._autocast_dtype()
         with (
+            cpu_threads(self.threads),
             torch.inference_mode(),
             torch.autocast(cache.device.type, dtype=autocast_dtype, enabled=autocast_dtype is not None),
             decode_attention_of(self._forward.model) as use_decode_attention,

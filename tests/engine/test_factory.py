@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from hicra_cli.config.root import HicraConfig
 from hicra_cli.config.sampling import SamplingConfig
@@ -12,6 +13,7 @@ from hicra_cli.core.errors import ConfigError, HicraError
 from hicra_cli.engine.base import Draws
 from hicra_cli.engine.factory import build_engine, resolve_device, resolve_dtype, set_threads
 from hicra_cli.engine.policy import load_policy
+from hicra_cli.engine.transformers_engine import TransformersEngine
 from tests.engine.tiny_models import request_of, save_tiny_policy
 
 SAMPLING = SamplingConfig(max_new_tokens=8)
@@ -56,6 +58,20 @@ def test_threads_are_set_in_one_place():
         assert set_threads(config()) == torch.get_num_threads() >= 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_small_model_decodes_with_one_thread_unless_told_otherwise(tmp_path: Path):
+    path = save_tiny_policy(tmp_path / "policy")
+    for setting, threads in (("auto", 1), (2, 2)):
+        with build_engine(config(engine={"threads": setting}), path, sampling=SAMPLING) as engine:
+            assert isinstance(engine, TransformersEngine)
+            assert engine.threads == threads
+    with build_engine(config(engine={"threads": "probe"}), path, sampling=SAMPLING) as engine:
+        assert isinstance(engine, TransformersEngine)
+        assert engine.threads is not None
+        assert 1 <= engine.threads <= torch.get_num_threads()
+    with pytest.raises(ValidationError, match=r"engine\.threads"):
+        config(engine={"threads": 0})
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vllm is installed here")
