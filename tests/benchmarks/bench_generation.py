@@ -1,16 +1,21 @@
-"""Sampling speed of the transformers engine against `model.generate`, as a ratio of tokens per second.
+"""Sampling speed of the transformers engine against `generate` as TRL 1.16 calls it, as ratios of tokens per second.
 
-    python -m tests.benchmarks.bench_generation                     # the embedded model, 48 prompts x 8 samples
-    python -m tests.benchmarks.bench_generation --policy DIR --prompts 8 --limit 256
+    python -m tests.benchmarks.bench_generation                           # nano and 40m, 8 prompts x 8, limit 128
+    python -m tests.benchmarks.bench_generation --malloc tuned            # both with an allocator that keeps pages
+    python -m tests.benchmarks.bench_generation --device cuda --dtype bfloat16
+    python -m tests.benchmarks.bench_generation --policy DIR --prompts 48 --limit 192    # a real policy, Countdown
 
-Both sides get the same model, prompts, number of samples, temperature 1 and response limit, and run in turn, several
-times, on the same number of threads. A token counts when it belongs to a response (up to and including its stop
-token), so what `generate` computes for rows that have ended does not count for it. CPU seconds are given beside wall
-seconds, because wall time on a shared machine says little.
+Both sides get the same model, prompts, stop ids, temperature 1 and limit, in one process with one number of threads, in
+turn; the first round warms up and does not count. A token counts when it belongs to a response (up to and including
+its stop token), so what `generate` computes for rows that have ended does not count for it. The two sides draw
+different responses of the same distribution, so their lengths differ a little; they are printed. CPU seconds stand
+beside wall seconds, because wall time on a shared machine says little.
 """
 
 import argparse
+import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hicra_cli.config.sampling import SamplingConfig
 from hicra_cli.config.task import TaskConfig
@@ -28,110 +34,164 @@ from hicra_cli.engine.policy import LoadedPolicy, load_policy
 from hicra_cli.engine.transformers_engine import TransformersEngine
 from hicra_cli.tasks.countdown import CountdownTask
 from hicra_cli.tasks.prompts import render
+from tests.benchmarks.random_models import SHAPES, random_policy, random_requests
 
-NANO = Path(__file__).parents[2] / "hicra_cli" / "embedded" / "nano"
+_TUNED_MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": str(8 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
+    "MALLOC_TOP_PAD_": str(256 << 20),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One run: response tokens, wall seconds and CPU seconds of all threads."""
+    """One run: (rows,) response lengths, wall seconds, and CPU seconds of all threads."""
 
-    tokens: int
+    lengths: NDArray[np.int64]
     wall_s: float
     cpu_s: float
+
+    @property
+    def per_wall_s(self) -> float:
+        return float(self.lengths.sum()) / self.wall_s
+
+    @property
+    def per_cpu_s(self) -> float:
+        return float(self.lengths.sum()) / self.cpu_s
 
 
 def main() -> None:
     options = parse_options()
+    if options.malloc == "tuned" and "MALLOC_TOP_PAD_" not in os.environ:
+        # glibc reads these once, when a process starts.
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", "tests.benchmarks.bench_generation", *sys.argv[1:]],
+            {**os.environ, **_TUNED_MALLOC},
+        )
     torch.set_num_threads(options.threads)
-    policy = load_policy(options.policy, dtype=torch.float32)
-    requests = countdown_requests(policy, prompts=options.prompts, samples=options.samples)
-    engine = TransformersEngine(
-        policy.model, policy.tokenizer, stop_ids=policy.stop_ids, max_rows=options.prompts * options.samples
-    )
-    sampling = SamplingConfig(max_new_tokens=options.limit)
-    ours: list[Timing] = []
-    theirs: list[Timing] = []
-    for repeat in range(options.repeats + 1):
-        one = timed(partial(by_engine, engine, requests, sampling, step=repeat))
-        other = timed(partial(by_generate, policy, requests, sampling, step=repeat))
-        if repeat > 0:  # The first round warms up allocator and caches.
-            ours.append(one)
-            theirs.append(other)
-    report(options, requests, ours, theirs)
+    for name in options.policy:
+        policy, requests = policy_and_requests(name, options)
+        report(name, options, requests, *measure(policy, requests, options))
 
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--policy", type=Path, default=NANO)
-    parser.add_argument("--prompts", type=int, default=48)
+    parser.add_argument("--policy", nargs="+", default=list(SHAPES), help="nano, 40m or directories of policies")
+    parser.add_argument("--prompts", type=int, default=8)
     parser.add_argument("--samples", type=int, default=8)
-    parser.add_argument("--limit", type=int, default=192)
+    parser.add_argument("--limit", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--malloc", choices=("default", "tuned"), default="default")
     return parser.parse_args()
 
 
-def countdown_requests(policy: LoadedPolicy, *, prompts: int, samples: int) -> list[Request]:
-    stream = CountdownTask().stream(0, prompts, seed=0)
-    return [Request(prompt, render(prompt, policy.tokenizer, TaskConfig()), tuple(range(samples))) for prompt in stream]
+def policy_and_requests(name: str, options: argparse.Namespace) -> tuple[LoadedPolicy, list[Request]]:
+    dtype = getattr(torch, options.dtype)
+    if name in SHAPES:
+        policy = random_policy(name, dtype=dtype)
+        policy.model.to(options.device)
+        return policy, random_requests(policy, count=options.prompts, samples=options.samples)
+    policy = load_policy(Path(name), dtype=dtype, device=options.device)
+    samples = tuple(range(options.samples))
+    prompts = CountdownTask().stream(0, options.prompts, seed=0)
+    return policy, [Request(prompt, render(prompt, policy.tokenizer, TaskConfig()), samples) for prompt in prompts]
 
 
-def by_engine(engine: TransformersEngine, requests: list[Request], sampling: SamplingConfig, *, step: int) -> int:
+def measure(
+    policy: LoadedPolicy, requests: list[Request], options: argparse.Namespace
+) -> tuple[list[Timing], list[Timing]]:
+    """Timings of the engine and of `generate`, round by round; the responses of a round are those of its number."""
+    rows = sum(len(request.samples) for request in requests)
+    engine = TransformersEngine(policy.model, policy.tokenizer, stop_ids=policy.stop_ids, max_rows=rows)
+    sampling = SamplingConfig(max_new_tokens=options.limit)
+    ours: list[Timing] = []
+    theirs: list[Timing] = []
+    for step in range(options.repeats + 1):
+        one = timed(partial(by_engine, engine, requests, sampling, step=step))
+        other = timed(partial(by_generate, policy, requests, limit=options.limit, step=step))
+        if step > 0:
+            ours.append(one)
+            theirs.append(other)
+    return ours, theirs
+
+
+def by_engine(
+    engine: TransformersEngine, requests: list[Request], sampling: SamplingConfig, *, step: int
+) -> NDArray[np.int64]:
     rollouts = engine.generate(requests, sampling, Draws(0, "bench", step))
-    return sum(len(rollout.token_ids) for rollout in rollouts)
+    return np.array([len(rollout.token_ids) for rollout in rollouts])
 
 
-def by_generate(policy: LoadedPolicy, requests: list[Request], sampling: SamplingConfig, *, step: int) -> int:
-    """The usual call: prompts padded on the left, one row per sample, until the last row has ended."""
+def by_generate(policy: LoadedPolicy, requests: list[Request], *, limit: int, step: int) -> NDArray[np.int64]:
+    """TRL's call: each prompt once per sample, padded on the left, until the last row has ended."""
     from transformers import GenerationConfig
 
-    width = max(len(request.token_ids) for request in requests)
-    input_ids = torch.zeros((len(requests), width), dtype=torch.int64)
+    prompts = [request.token_ids for request in requests for _ in request.samples]
+    width = max(map(len, prompts))
+    input_ids = torch.zeros((len(prompts), width), dtype=torch.int64)
     attention_mask = torch.zeros_like(input_ids)
-    for row, request in enumerate(requests):
-        input_ids[row, width - len(request.token_ids) :] = torch.from_numpy(request.token_ids.astype(np.int64))
-        attention_mask[row, width - len(request.token_ids) :] = 1
+    for row, prompt in enumerate(prompts):
+        input_ids[row, width - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
+        attention_mask[row, width - len(prompt) :] = 1
     config = GenerationConfig(
+        max_new_tokens=limit,
         do_sample=True,
-        temperature=1.0,
-        top_k=0,
-        top_p=1.0,
-        max_new_tokens=sampling.max_new_tokens,
-        num_return_sequences=len(requests[0].samples),
+        pad_token_id=policy.tokenizer.pad_token_id or 0,
+        bos_token_id=policy.tokenizer.bos_token_id,
         eos_token_id=list(policy.stop_ids),
-        pad_token_id=0,
+        temperature=1.0,
+        top_p=1.0,
+        top_k=0,
+        min_p=None,
+        repetition_penalty=1.0,
+        cache_implementation=None,
+        disable_compile=True,
     )
+    device = policy.model.device
     torch.manual_seed(step)
-    with torch.inference_mode():
-        rows = policy.model.generate(input_ids, attention_mask=attention_mask, generation_config=config)[:, width:]
+    with torch.no_grad():
+        rows = policy.model.generate(
+            input_ids=input_ids.to(device), attention_mask=attention_mask.to(device), generation_config=config
+        )[:, width:].cpu()
     ended = torch.isin(rows, torch.tensor(policy.stop_ids))
-    lengths = torch.where(ended.any(dim=1), ended.int().argmax(dim=1) + 1, rows.shape[1])
-    return int(lengths.sum())
+    lengths: Any = torch.where(ended.any(dim=1), ended.int().argmax(dim=1) + 1, rows.shape[1])
+    return np.asarray(lengths.numpy())
 
 
-def timed(work: Callable[[], int]) -> Timing:
+def timed(work: Callable[[], NDArray[np.int64]]) -> Timing:
     wall, cpu = time.perf_counter(), time.process_time()
-    tokens = work()
-    return Timing(tokens, time.perf_counter() - wall, time.process_time() - cpu)
+    lengths = work()
+    return Timing(lengths, time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def report(options: Any, requests: list[Request], ours: list[Timing], theirs: list[Timing]) -> None:
-    rows = len(requests) * len(requests[0].samples)
+def report(
+    name: str, options: argparse.Namespace, requests: list[Request], ours: list[Timing], theirs: list[Timing]
+) -> None:
+    rows = sum(len(request.samples) for request in requests)
     print(
-        f"{options.policy.name}: {len(requests)} prompts x {len(requests[0].samples)} = {rows} samples, limit ", end=""
+        f"{Path(name).name}: {len(requests)} prompts x {options.samples} = {rows} rows, limit {options.limit}, "
+        f"{options.device} {options.dtype}, {options.threads} thread(s), malloc {options.malloc}, "
+        f"{options.repeats} rounds: median (least to most)"
     )
-    print(f"{options.limit}, {options.threads} thread(s), median of {options.repeats}")
-    for name, timings in (("hicra", ours), ("model.generate", theirs)):
+    for side, timings in (("hicra", ours), ("generate", theirs)):
+        lengths = np.concatenate([timing.lengths for timing in timings]) / options.limit
+        quartiles = " ".join(f"{share:.0%}" for share in np.quantile(lengths, (0.1, 0.25, 0.5, 0.75)))
         print(
-            f"  {name:15s} {statistics.median(t.tokens / t.wall_s for t in timings):9.0f} tokens/s "
-            f"{statistics.median(t.tokens / t.cpu_s for t in timings):9.0f} tokens/CPU-s   "
-            f"mean length {statistics.mean(t.tokens for t in timings) / rows:.1f}"
+            f"  {side:9s} {spread([t.per_wall_s for t in timings], 0)} tokens/s   "
+            f"{spread([t.per_cpu_s for t in timings], 0)} tokens/CPU-s   "
+            f"length {lengths.mean():.0%} of the limit in the mean (10, 25, 50, 75 of 100: {quartiles})"
         )
-    wall = [(a.tokens / a.wall_s) / (b.tokens / b.wall_s) for a, b in zip(ours, theirs, strict=True)]
-    cpu = [(a.tokens / a.cpu_s) / (b.tokens / b.cpu_s) for a, b in zip(ours, theirs, strict=True)]
-    print(f"  ratio: wall {statistics.median(wall):.2f} ({min(wall):.2f} to {max(wall):.2f}), ", end="")
-    print(f"CPU {statistics.median(cpu):.2f} ({min(cpu):.2f} to {max(cpu):.2f})")
+    wall = [a.per_wall_s / b.per_wall_s for a, b in zip(ours, theirs, strict=True)]
+    cpu = [a.per_cpu_s / b.per_cpu_s for a, b in zip(ours, theirs, strict=True)]
+    print(f"  ratio     wall {spread(wall, 2)}, CPU {spread(cpu, 2)}", flush=True)
+
+
+def spread(values: list[float], digits: int) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 if __name__ == "__main__":
