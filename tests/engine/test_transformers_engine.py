@@ -319,13 +319,24 @@ def test_weights_of_another_shape_are_refused_before_anything_changes():
         assert torch.equal(tensor, weights[name])
 
 
-def test_bfloat16_compute_over_float32_weights_runs_under_autocast():
-    engine = engine_of(compute_dtype=torch.bfloat16)
-    (rollout,) = engine.generate([request_of("a", 6, 1)], SAMPLING, DRAWS)
-    exact = full_forward(QWEN3, rollout.prompt_token_ids, rollout.token_ids)
+@pytest.mark.parametrize("vocabulary", [VOCABULARY, 5000])
+def test_bfloat16_compute_over_float32_weights_runs_under_autocast(vocabulary: int):
+    model = tiny_model(vocab_size=vocabulary)
+    (rollout,) = engine_of(model, compute_dtype=torch.bfloat16).generate([request_of("a", 6, 1)], SAMPLING, DRAWS)
+    exact = full_forward(model, rollout.prompt_token_ids, rollout.token_ids)
     chosen = torch.from_numpy(rollout.token_ids.astype(np.int64))[:, None]
     error = np.abs(rollout.sampler_logprobs - exact.gather(1, chosen)[:, 0].numpy())
     assert 1e-6 < error.max() < 0.5
+
+
+def test_a_lora_adapter_is_part_of_what_is_sampled():
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
+    model = peft.get_peft_model(tiny_model(), config).train()
+    for rollout in engine_of(model, max_rows=4).generate(varied_requests(), SAMPLING, DRAWS):
+        whole = full_forward(model.eval(), rollout.prompt_token_ids, rollout.token_ids)
+        chosen = torch.from_numpy(rollout.token_ids.astype(np.int64))[:, None]
+        np.testing.assert_allclose(rollout.sampler_logprobs, whole.gather(1, chosen)[:, 0], rtol=0, atol=1e-5)
 
 
 def test_bfloat16_weights_decode_on_cpu_and_report_what_they_sampled():

@@ -185,6 +185,30 @@ with build() as engine:
     assert found == {"count": 120, "same": True}
 
 
+def test_full_tensors_are_taken_one_by_one(tmp_path: Path):
+    found = run(
+        tmp_path,
+        """
+new = tiny_model(head_dim=32, seed=9)
+def fails(named):
+    try:
+        engine.load_weights(named, version=2)
+    except EngineError as error:
+        return str(error)
+    return ""
+with build() as engine:
+    engine.load_weights(reversed([*new.named_parameters()]), version=1)
+    loaded = worst(engine.generate(requests, sampling, draws), new)
+    unknown = fails([("model.layers.0.nothing.weight", torch.zeros(3))])
+    answer(loaded=loaded, unknown=unknown, version=engine.version)
+""",
+        policy=save_tiny_policy(tmp_path / "policy", head_dim=32),
+    )
+    assert found["loaded"] < 1e-4  # type: ignore[operator]
+    assert "did not take the weights of version 2" in str(found["unknown"])
+    assert found["version"] == 1
+
+
 @pytest.mark.slow
 def test_worker_processes_get_their_weights_through_a_file(tmp_path: Path):
     found = run(
