@@ -34,6 +34,34 @@ class AdaptiveConfig(Section):
     ramp_steps: int = Field(20, ge=1, description="Steps from opening to the whole of alpha.")
 
 
+class LoraConfig(Section):
+    """Low-rank adapters instead of full fine-tuning (peft)."""
+
+    rank: int = Field(0, ge=0, description="Rank of the adapters; 0 trains all weights.")
+    alpha: float = Field(32.0, gt=0, description="Adapters are scaled by alpha / rank.")
+    targets: list[str] = Field(
+        default_factory=lambda: ["all-linear"],
+        description="Names of the layers that get adapters; `all-linear`: every linear layer but the head.",
+    )
+
+
+class WatchConfig(Section):
+    """Faults of a run that are looked for at every step; a named fault stops it with a usable checkpoint."""
+
+    max_ratio: float = Field(
+        10.0, gt=1, description="Stop when the 99 % quantile of trainer/sampler or new/old ratios passes this."
+    )
+    max_grad_norm: float = Field(
+        1e4, gt=0, description="Stop when the gradient norm before clipping passes this (its step is not taken)."
+    )
+    collapse_window: int = Field(
+        20, ge=2, description="Steps over which a collapse of the reward is looked for; warned, never stopped."
+    )
+    collapse_fraction: float = Field(
+        0.5, gt=0, lt=1, description="Collapse: the mean reward of the window is below this share of the best window."
+    )
+
+
 class TrainConfig(Section):
     name: Name | None = Field(
         None, pattern=NAME_PATTERN, description="Name of the training artifact; by default the algorithm's name."
@@ -99,6 +127,38 @@ class TrainConfig(Section):
     max_resamples: int = Field(
         3, ge=0, description="dynamic_filtering: additional batches of prompts per step, at most."
     )
+    loss: Literal["ppo", "cispo"] = Field(
+        "ppo",
+        description="`ppo`: clipped surrogate; `cispo`: clipped, detached ratio times log-prob, so that no token loses "
+        "its gradient.",
+    )
+    ratio_level: Literal["token", "sequence"] = Field(
+        "token",
+        description="`token`: a ratio per token; `sequence`: one per response, the geometric mean (GSPO). A ratio per "
+        "sequence cannot carry advantages that differ by token.",
+    )
+    cispo_cap: float = Field(5.0, gt=1, description="cispo: the ratio is capped at this.")
+    dual_clip: float | None = Field(
+        None, gt=1, description="Bound on the loss of blamed tokens, in units of |A| (3 is usual); null is off."
+    )
+    epochs: int = Field(1, ge=1, description="Passes over each batch of rollouts.")
+    minibatches: int = Field(
+        1, ge=1, description="Optimizer updates per pass: the groups of a batch are dealt to so many minibatches."
+    )
+    kl_beta: float = Field(0.0, ge=0, description="Weight of the KL term to the reference policy; 0 loads none.")
+    kl_estimator: Literal["k1", "k2", "k3"] = Field("k3", description="Estimator of the KL term in the loss.")
+    reference: str | None = Field(
+        None, description="Reference policy of the KL term: artifact, path or HF id; by default the starting policy."
+    )
+    overlong: Literal["keep", "mask"] = Field(
+        "keep", description="Responses cut at the limit: `mask` leaves them out of the loss and its denominator (DAPO)."
+    )
+    overlong_buffer: int = Field(
+        0,
+        ge=0,
+        description="Soft overlong penalty (DAPO): the last so many tokens before the limit cost reward, linearly.",
+    )
+    overlong_penalty: float = Field(1.0, ge=0, description="Soft overlong penalty at the limit, in units of reward.")
     importance_cap: float = Field(
         2.0,
         ge=1,
@@ -113,9 +173,27 @@ class TrainConfig(Section):
     beta2: float = Field(0.95, ge=0, lt=1, description="AdamW: decay of the second moment.")
     weight_decay: float = Field(0.0, ge=0, description="AdamW: decoupled weight decay.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient norm is clipped to this.")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    lora: LoraConfig = Field(default_factory=LoraConfig, description="Adapters instead of full fine-tuning.")
+    precision: Literal["auto", "float32", "bfloat16", "bfloat16-kahan"] = Field(
         "auto",
-        description="Compute precision over float32 master weights; auto is float32 on CPU, bfloat16 on a GPU.",
+        description="`float32`; `bfloat16`: bfloat16 compute over float32 masters; `bfloat16-kahan`: weights, "
+        "gradients and moments in bfloat16 with a compensated update (half the memory); auto is float32 on CPU, "
+        "bfloat16 on a GPU.",
+    )
+    layout: Literal["auto", "padded", "packed"] = Field(
+        "auto",
+        description="`packed`: one row of sequences without padding; `padded`: rows sorted by length; auto is packed "
+        "on a GPU and padded on CPU, where attention has no packed kernel.",
+    )
+    share_prompts: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="packed: a prompt runs through the model once for all responses of its group; auto: where "
+        "prompts are a large part of the tokens.",
+    )
+    parallel: Literal["auto", "ddp", "fsdp", "deepspeed"] = Field(
+        "auto",
+        description="With several processes: `ddp` copies the model to each, `fsdp` shards it (torch fully_shard), "
+        "`deepspeed` as configured for accelerate; auto: ddp where weights, gradients and moments fit a device.",
     )
     token_budget: int = Field(
         8192,
@@ -124,12 +202,24 @@ class TrainConfig(Section):
         "it.",
     )
     head_chunk: int = Field(4096, ge=16, description="Response tokens whose logits exist at once in the fused head.")
-    gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory, a third more work.")
+    gradient_checkpointing: bool | Literal["auto"] = Field(
+        "auto",
+        description="Recompute activations: less memory, a third more work; auto: where the memory plan needs it.",
+    )
     save_every: int = Field(20, ge=1, description="Checkpoint every so many steps (the last step always).")
     keep_checkpoints: int = Field(2, ge=1, description="Resumable optimizer states kept while the run goes on.")
     eval_every: int = Field(0, ge=0, description="Evaluate on held-out problems every so many steps; 0 is never.")
     eval_prompts: int = Field(128, ge=1, description="Held-out problems of the evaluation inside the run.")
     eval_samples: int = Field(2, ge=1, description="Samples per held-out problem.")
+    best_metric: str = Field(
+        "eval/accuracy",
+        description="The policy with the highest value in the step record gets the alias `best`; a name that starts "
+        "with `-` means the lowest.",
+    )
+    trackers: list[Literal["tensorboard", "wandb", "trackio", "mlflow"]] = Field(
+        default_factory=list, description="Besides steps.jsonl, which is always written, send step records there."
+    )
+    watch: WatchConfig = Field(default_factory=WatchConfig, description="Faults that stop a run.")
     save_rollouts_every: int = Field(1, ge=0, description="Keep the rollouts of every so many steps; 0 keeps none.")
     coverage: CoverageConfig = Field(default_factory=CoverageConfig, description="Gate on the planning share.")
 
@@ -144,6 +234,17 @@ class TrainConfig(Section):
             raise ValueError("temperature 0 is refused for training: equal rollouts carry no signal")
         if self.alpha_moves is not None and self.alpha_negative is not None:
             raise ValueError("alpha_moves and alpha_negative cannot both be set")
+        if self.ratio_level == "sequence" and self.algo not in ("grpo", "entropy-reg"):
+            raise ValueError(
+                f"algo {self.algo} with ratio_level sequence is refused: its advantages differ by token, and one ratio "
+                "per sequence cannot carry them"
+            )
+        if self.ratio_level == "sequence" and self.loss == "cispo":
+            raise ValueError("loss cispo has a ratio per token; ratio_level sequence goes with loss ppo")
+        if self.kl_beta == 0 and self.reference is not None:
+            raise ValueError("reference is set but kl_beta is 0, so it would not be used")
+        if self.minibatches > self.num_prompts:
+            raise ValueError(f"{self.num_prompts} prompts cannot be dealt to {self.minibatches} minibatches")
         if sorted(self.response_limits) != self.response_limits:
             raise ValueError(f"response_limits must grow, got {self.response_limits}")
         return self

@@ -23,6 +23,48 @@ def clipped_surrogate(
     return -torch.minimum(ratio * token_advantages, clipped_ratio * token_advantages)
 
 
+def dual_clipped(token_loss: Tensor, token_advantages: Tensor, *, dual_clip: float) -> Tensor:
+    """Bound the loss of blamed tokens: min(loss, -dual_clip * A) where A < 0.
+
+    A token that became likely although it is blamed would otherwise pull without bound. dual_clip > 1; 3 is usual.
+    Source: arXiv 1912.09729, equation 5.
+    """
+    return torch.where(token_advantages < 0, torch.minimum(token_loss, -dual_clip * token_advantages), token_loss)
+
+
+def cispo_loss(logprobs: Tensor, old_logprobs: Tensor, token_advantages: Tensor, *, ratio_cap: float) -> Tensor:
+    """Loss of each token: -min(ratio, ratio_cap) * A * logprob, the ratio detached: no token loses its gradient.
+
+    All (N,) float32, nats. Source: arXiv 2506.13585 (CISPO), equation 4, without a lower bound, as in its experiments.
+    """
+    ratio = torch.exp(logprobs.detach() - old_logprobs).clamp(max=ratio_cap)
+    return -ratio * token_advantages * logprobs
+
+
+def sequence_logprobs(logprobs: Tensor, old_logprobs: Tensor, lengths: Tensor) -> Tensor:
+    """Log-probs whose ratio to `old_logprobs` is the sequence's: old + mean over the sequence of (logprobs - old).
+
+    logprobs, old_logprobs: (n,) of whole responses, laid end to end; lengths: (b,) int64, summing to n. With them the
+    clipped surrogate is GSPO's: one ratio, the geometric mean, per response. Source: arXiv 2507.18071, equation 7.
+    """
+    owner = torch.repeat_interleave(torch.arange(len(lengths), device=logprobs.device), lengths)
+    total = torch.zeros(len(lengths), dtype=logprobs.dtype, device=logprobs.device)
+    mean = total.index_add(0, owner, logprobs - old_logprobs) / lengths
+    return old_logprobs + mean[owner]
+
+
+def kl_estimate(logprobs: Tensor, ref_logprobs: Tensor, *, estimator: Literal["k1", "k2", "k3"]) -> Tensor:
+    """(N,) estimate of KL(policy || reference) at each sampled token, nats, with d = ref_logprobs - logprobs.
+
+    k1 = -d (unbiased, any sign), k2 = d^2 / 2 (biased, its gradient is right on policy), k3 = exp(d) - 1 - d (unbiased,
+    never negative). Source: Schulman, Approximating KL divergence (2020).
+    """
+    difference = ref_logprobs - logprobs
+    if estimator == "k1":
+        return -difference
+    return 0.5 * difference**2 if estimator == "k2" else torch.expm1(difference) - difference
+
+
 def importance_weights(
     old_logprobs: Tensor, sampler_logprobs: Tensor, *, cap: float, above: Literal["truncate", "mask"]
 ) -> Tensor:
@@ -32,6 +74,14 @@ def importance_weights(
     """
     weights = torch.exp(old_logprobs - sampler_logprobs)
     return weights.clamp(max=cap) if above == "truncate" else torch.where(weights <= cap, weights, 0.0)
+
+
+def overlong_penalty(lengths: Tensor, *, limit: int, buffer: int) -> Tensor:
+    """(B,) float32 soft penalty: 0 up to limit - buffer tokens, then linear to -1 at the limit.
+
+    Source: DAPO, arXiv 2503.14476, equation 13.
+    """
+    return ((limit - buffer - lengths.to(torch.float32)) / buffer).clamp(min=-1.0, max=0.0)
 
 
 def loss_weights(

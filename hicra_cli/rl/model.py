@@ -4,12 +4,53 @@ A start-up self-check compares this path with the model's own logits, one sequen
 architectures whose head does more than multiply (logit soft-capping, scaling, a bias).
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from hicra_cli.core.errors import TrainingError
 from hicra_cli.rl.head import token_statistics
+from hicra_cli.rl.objective import Objective, TokenTerms
 from hicra_cli.rl.packing import MicroBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A micro-batch seen by the policy. logprobs (at the sampling temperature), entropy (at 1): (n,), nats, in the
+    order of `micro.flat`; differentiable where no objective was given, else detached. loss: the sum of the objective's
+    losses, to call backward on; zero without an objective.
+    """
+
+    logprobs: Tensor
+    entropy: Tensor
+    loss: Tensor
+
+
+class Policy(nn.Module):
+    """A HF decoder as the trainer runs it: micro-batch in, figures of its response tokens out.
+
+    All use of the weights in training goes through this module's call, so that a wrapper around it (sharding) sees
+    every one. `model` keeps the HF names of its parameters.
+    """
+
+    def __init__(self, model: Any, *, temperature: float, head_chunk: int) -> None:
+        super().__init__()
+        self.model = model
+        self.temperature = temperature
+        self.head_chunk = head_chunk
+
+    def forward(
+        self, micro: MicroBatch, objective: Objective | None = None, terms: TokenTerms | None = None
+    ) -> Forward:
+        logprobs, entropy = policy_statistics(
+            self.model, micro, temperature=self.temperature, head_chunk=self.head_chunk
+        )
+        if objective is None or terms is None:
+            return Forward(logprobs, entropy, logprobs.new_zeros(()))
+        loss = objective.losses(logprobs, entropy, terms).sum()
+        return Forward(logprobs.detach(), entropy.detach(), loss)
 
 
 def policy_statistics(
@@ -19,12 +60,17 @@ def policy_statistics(
 
     Returns two (n,) float32 tensors in the order of `micro.flat`, nats, differentiable in the model's parameters.
     """
-    # attention_mask=None keeps the pure causal kernel; right padding cannot reach a real token.
-    backbone: nn.Module = model.base_model  # type: ignore[assignment]
-    states = backbone(input_ids=micro.input_ids, use_cache=False).last_hidden_state
-    hidden = states.reshape(-1, states.shape[-1])[micro.predictor]
+    hidden = predictor_states(model, micro)
     head = model.get_output_embeddings()  # type: ignore[operator]
     return token_statistics(hidden, head.weight, micro.targets, temperature=temperature, chunk=head_chunk)
+
+
+def predictor_states(model: nn.Module, micro: MicroBatch) -> Tensor:
+    """(n, H): the last hidden states whose next token is a response token."""
+    # attention_mask=None keeps the pure causal kernel; right padding cannot reach a real token.
+    backbone: nn.Module = model.base_model  # type: ignore[assignment]
+    states: Tensor = backbone(input_ids=micro.input_ids, use_cache=False).last_hidden_state
+    return states.reshape(-1, states.shape[-1])[micro.predictor]
 
 
 @torch.no_grad()

@@ -22,13 +22,14 @@ class MicroBatch:
 
     input_ids: (b, T) int64. predictor: (n,) int64, positions in the flattened (b * T) hidden states whose next token
     is a response token. targets: (n,) int64, those response tokens. flat: (n,) int64, their places among the step's
-    N response tokens.
+    N response tokens. lengths: (b,) int64, response tokens of each rollout, summing to n.
     """
 
     input_ids: Tensor
     predictor: Tensor
     targets: Tensor
     flat: Tensor
+    lengths: Tensor
 
     @property
     def num_padded_tokens(self) -> int:
@@ -51,11 +52,24 @@ class PackedRollouts:
 
         A rollout longer than the budget gets a micro-batch of its own.
         """
-        order = sorted(chosen, key=lambda index: (-_total(self.rollouts[index]), index))
-        for members in _within_budget([(index, _total(self.rollouts[index])) for index in order], token_budget):
-            yield self._micro_batch(members, device)
+        (mine,) = self.plan(chosen, token_budget=token_budget)
+        for members in mine:
+            yield self.micro_batch(members, device)
 
-    def _micro_batch(self, members: Sequence[int], device: torch.device | str) -> MicroBatch:
+    def plan(self, chosen: Sequence[int], *, token_budget: int, workers: int = 1) -> list[list[list[int]]]:
+        """Who computes what: for each of `workers` its micro-batches, each a list of rollouts, longest first.
+
+        Every chosen rollout occurs once. All workers get the same number of micro-batches; where there are too few the
+        last ones of some are empty.
+        """
+        order = sorted(chosen, key=lambda index: (-_total(self.rollouts[index]), index))
+        micros = list(_within_budget([(index, _total(self.rollouts[index])) for index in order], token_budget))
+        dealt = [micros[rank::workers] for rank in range(workers)]
+        rounds = max(len(each) for each in dealt)
+        return [[*each, *([[]] * (rounds - len(each)))] for each in dealt]
+
+    def micro_batch(self, members: Sequence[int], device: torch.device | str = "cpu") -> MicroBatch:
+        """The rollouts `members` (at least one), padded together."""
         width = max(_total(self.rollouts[index]) for index in members)
         input_ids = np.zeros((len(members), width), dtype=np.int64)
         predictor, targets, flat = [], [], []
@@ -67,10 +81,11 @@ class PackedRollouts:
             predictor.append(row * width + prompt - 1 + np.arange(length))
             targets.append(rollout.token_ids.astype(np.int64))
             flat.append(self.starts[index] + np.arange(length))
+        lengths = np.array([len(each) for each in targets], dtype=np.int64)
         return MicroBatch(
             *(
                 torch.from_numpy(each).to(device)
-                for each in (input_ids, *map(np.concatenate, (predictor, targets, flat)))
+                for each in (input_ids, *map(np.concatenate, (predictor, targets, flat)), lengths)
             )
         )
 

@@ -25,18 +25,41 @@ from .sample import SampledGroups
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What the update saw, on the host: loss, and (N,) float32 arrays that are NaN where nothing was computed."""
+    """What the update saw, on the host: scalars, and (N,) float32 arrays that are NaN where nothing was computed.
+
+    logprobs, token_entropy: of the policy that sampled. latest_logprobs: at the last pass over each token, where there
+    were several updates. ref_logprobs: of the reference, with a KL term. loss, grad_norm (before clipping): means over
+    the updates of the step.
+    """
 
     loss: float
+    grad_norm: float
     logprobs: NDArray[np.float32]
     token_entropy: NDArray[np.float32]
     sampler_logprobs: NDArray[np.float32]
+    latest_logprobs: NDArray[np.float32] | None
+    ref_logprobs: NDArray[np.float32] | None
 
     @classmethod
-    def from_device(cls, loss: Tensor, logprobs: Tensor, token_entropy: Tensor, sampler: Tensor) -> "Learned":
+    def from_device(
+        cls,
+        *,
+        loss: Tensor,
+        grad_norm: float,
+        logprobs: Tensor,
+        token_entropy: Tensor,
+        sampler_logprobs: Tensor,
+        latest_logprobs: Tensor | None,
+        ref_logprobs: Tensor | None,
+    ) -> "Learned":
         """One transfer for all of them."""
-        host = torch.stack([logprobs, token_entropy, sampler]).cpu().numpy()
-        return cls(float(loss), host[0], host[1], host[2])
+        optional = [latest_logprobs, ref_logprobs]
+        rows = [logprobs, token_entropy, sampler_logprobs, *(each for each in optional if each is not None)]
+        host = torch.cat([loss.reshape(1), *rows]).cpu().numpy()
+        arrays = iter(np.split(host[1:], len(rows)))
+        first, entropy, sampler = (next(arrays) for _ in range(3))
+        latest, ref = (None if each is None else next(arrays) for each in optional)
+        return cls(float(host[0]), grad_norm, first, entropy, sampler, latest, ref)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +76,11 @@ class Planning:
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """advantages: (B,) after group normalisation. token_advantages: (N,) what the loss used. alpha: of this step."""
+    """rewards: (B,) with penalties. advantages: (B,) after group normalisation. token_advantages: (N,) what the loss
+    used. alpha: of this step.
+    """
 
+    rewards: Tensor
     advantages: Tensor
     token_advantages: Tensor
     alpha: float
@@ -62,10 +88,9 @@ class Credit:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """learned: what the forward passes saw. grad_norm: before clipping. learning_rate: of this update."""
+    """learned: what the forward passes saw. learning_rate: of this step."""
 
     learned: Learned
-    grad_norm: float
     learning_rate: float
 
 
@@ -92,17 +117,17 @@ def step_record(
     token_entropy = _token_entropy(rollouts, learned)
     lengths = np.array([len(each.token_ids) for each in rollouts])
     record: dict[str, Any] = {"step": step}
-    record |= _reward_figures(sampled, credit.advantages)
+    record |= _reward_figures(sampled, credit)
     record |= {
         "response/length_mean_tokens": float(lengths.mean()),
         "response/length_max_tokens": int(lengths.max()),
         "response/limit_tokens": sampled.sampling.max_new_tokens,
         "response/clipped_fraction": float(np.mean([each.finish_reason is FinishReason.LENGTH for each in rollouts])),
         "policy/loss": learned.loss,
-        "policy/grad_norm": update.grad_norm,
+        "policy/grad_norm": learned.grad_norm,
         "policy/learning_rate": update.learning_rate,
     }
-    record |= _ratio_figures(learned)
+    record |= _ratio_figures(learned) | _update_figures(learned)
     record |= _class_figures("policy/token_entropy", token_entropy, mask)
     record["policy/token_entropy_coverage"] = float(np.isfinite(token_entropy).mean())
     record |= _class_figures("policy/logprob", learned.sampler_logprobs, mask)
@@ -125,13 +150,14 @@ def step_record(
     return StepData(record, sampled, mask, token_entropy)
 
 
-def _reward_figures(sampled: SampledGroups, advantages: Tensor) -> dict[str, Any]:
+def _reward_figures(sampled: SampledGroups, credit: Credit) -> dict[str, Any]:
     rewards = np.array([each.reward for each in sampled.verdicts])
     outcomes = Counter(each.outcome for each in sampled.verdicts)
     size = 1 + max(each.sample for each in sampled.rollouts)
-    groups = advantages.view(-1, size)
+    groups = credit.advantages.view(-1, size)
     return {
         "reward/mean": float(rewards.mean()),
+        "reward/shaped_mean": float(credit.rewards.mean()),
         "reward/accuracy": outcomes[Outcome.CORRECT] / len(rewards),
         "reward/pass_at_group": float((rewards.reshape(-1, size) > 0).any(axis=1).mean()),
         **{f"outcome/{outcome}": outcomes[outcome] for outcome in Outcome},
@@ -154,6 +180,23 @@ def _ratio_figures(learned: Learned) -> dict[str, float | None]:
         "policy/ratio_p99": float(high),
         "policy/mismatch_max_nats": float(np.abs(difference).max()),
     }
+
+
+def _update_figures(learned: Learned) -> dict[str, float]:
+    """How far several updates moved the policy; its KL to the reference (k3). Only what the run knows."""
+    figures: dict[str, float] = {}
+    if learned.latest_logprobs is not None:
+        difference = learned.latest_logprobs - learned.logprobs
+        moved = np.exp(difference[np.isfinite(difference)])
+        if moved.size:
+            low, high = np.quantile(moved, [0.01, 0.99])
+            figures |= {"policy/update_ratio_p01": float(low), "policy/update_ratio_p99": float(high)}
+    if learned.ref_logprobs is not None:
+        difference = learned.ref_logprobs - learned.logprobs
+        known = difference[np.isfinite(difference)].astype(np.float64)
+        if known.size:
+            figures["policy/kl_nats"] = float((np.expm1(known) - known).mean())
+    return figures
 
 
 def _class_figures(name: str, values: NDArray[np.float32], planning_mask: NDArray[np.bool_]) -> dict[str, float | None]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hicra_cli.config.root import HicraConfig
-from hicra_cli.core.errors import ArtifactError, Interrupted
+from hicra_cli.core.errors import ArtifactError, HicraError
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.registry import Artifact, Registry
 from hicra_cli.engine.policy import LoadedPolicy
@@ -47,12 +47,14 @@ def plan(config: HicraConfig, registry: Registry) -> Plan:
     policy = resolve_policy(train.policy, registry)
     grams = resolve_grams(config, registry)
     inputs: dict[str, Input] = {"policy": policy} | ({} if grams is None else {"gram_set": grams})
+    if train.kl_beta > 0:
+        inputs["reference"] = policy if train.reference is None else resolve_policy(train.reference, registry)
     settings = {
         "seed": config.seed,
         "task": config.task.model_dump(mode="json"),
         "engine": config.engine.model_dump(mode="json"),
         "device": config.device,
-        "train": train.model_dump(mode="json", exclude={"name", "policy", "gram_set"}),
+        "train": train.model_dump(mode="json", exclude={"name", "policy", "gram_set", "reference"}),
     }
     return Plan(train.name or train.algo, inputs, settings, describe_memory(policy.path, config))
 
@@ -103,11 +105,13 @@ def work(workspace: Workspace) -> Work:
             "moves with it: `-c quickstart` has settings that train it"
         )
     with stop_signal() as stop, ExitStack() as stack:
+        inputs = workspace.plan.inputs
+        reference = inputs["reference"].path if "reference" in inputs else None
         state, tools, source = build_run(
-            workspace.config, workspace.plan.inputs["policy"].path, gram_set, workspace.progress, stack
+            workspace.config, inputs["policy"].path, reference, gram_set, workspace.progress, stack
         )
         if state.restore(folder / CHECKPOINTS):
-            tools.engine.update_weights(state.model, version=state.step)
+            tools.publish(state.policy, state.step)
             workspace.progress.note(f"resumed after step {state.step}")
         rewind(folder, state.step)
         _loop(workspace, state, tools, source, stop)
@@ -133,8 +137,9 @@ def _loop(workspace: Workspace, state: TrainState, tools: StepTools, source: Loa
                     warned = warning is not None
                     if warning:
                         workspace.progress.warn(f"step {state.step}: {warning}")
-        except Interrupted:
-            state.save(checkpoints, keep=train.keep_checkpoints)
+        except HicraError:
+            if not state.torn:
+                state.save(checkpoints, keep=train.keep_checkpoints)
             raise
 
 
@@ -147,6 +152,7 @@ def _record(workspace: Workspace, state: TrainState, tools: StepTools, source: L
     if train.save_rollouts_every and state.step % train.save_rollouts_every == 0:
         write_rollouts(folder, data, workspace.plan.inputs["policy"].ref)
     append_step(folder, record)
+    state.torn = False
     if state.step % train.save_every == 0 or state.step == train.steps:
         append_policy(folder, state.step, publish_policy(workspace, state, source).ref)
         state.save(folder / CHECKPOINTS, keep=train.keep_checkpoints)

@@ -62,9 +62,12 @@ def response_sampling(config: TrainConfig, limit_index: int) -> SamplingConfig:
 def _groups_at(
     cursor: int, step: int, sampling: SamplingConfig, tools: StepTools, config: TrainConfig
 ) -> list[list[tuple[Rollout, Verdict]]]:
-    size = config.group_size
+    """The groups of the next prompts, in their order; each worker samples and grades every size-th of them."""
+    size, workers = config.group_size, tools.workers
     prompts = tools.task.stream(cursor, config.num_prompts, seed=tools.seed)
-    requests = [Request(prompt, tools.render(prompt), tuple(range(size))) for prompt in prompts]
+    mine = prompts[workers.rank :: workers.size]
+    requests = [Request(prompt, tools.render(prompt), tuple(range(size))) for prompt in mine]
     rollouts = tools.engine.generate(requests, sampling, Draws(tools.seed, "train", step))
     pairs = list(zip(rollouts, tools.task.verdicts(rollouts), strict=True))
-    return [pairs[start : start + size] for start in range(0, len(pairs), size)]
+    shares = workers.gather([pairs[start : start + size] for start in range(0, len(pairs), size)])
+    return [shares[place % workers.size][place // workers.size] for place in range(len(prompts))]

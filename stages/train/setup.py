@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from hicra_cli.config.root import HicraConfig
-from hicra_cli.core.errors import UsageError
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.records import Rollout
 from hicra_cli.engine.base import Draws, Engine, Request
@@ -21,54 +19,62 @@ from hicra_cli.engine.probe import check_probe, default_tolerance
 from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.grams.matcher import PlanningMatcher
 from hicra_cli.rl.alpha import AdaptiveAlpha
-from hicra_cli.rl.model import check_forward, policy_statistics
+from hicra_cli.rl.model import Policy, check_forward
 from hicra_cli.rl.optim import build_optimizer
 from hicra_cli.rl.packing import pack
+from hicra_cli.rl.parallel import OneWorker
 from hicra_cli.tasks.prompts import render
 
 from ..base import build_task
 from .credit import ENTROPY_ALGOS, choose_credit
+from .objective import choose_objective
+from .reference import load_reference
 from .state import TrainState
-from .tools import StepTools, choose_objective
+from .tools import StepTools
 
 FORWARD_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.5}  # nats, by the trainer's compute precision
 
 
 def build_run(
-    config: HicraConfig, policy_path: Path, gram_set: GramSet | None, progress: Progress, stack: ExitStack
+    config: HicraConfig,
+    policy_path: Path,
+    reference_path: Path | None,
+    gram_set: GramSet | None,
+    progress: Progress,
+    stack: ExitStack,
 ) -> tuple[TrainState, StepTools, LoadedPolicy]:
     """Load the policy in float32 masters and put the tools around it; resources are closed by `stack`."""
     train = config.train
     set_threads(config)
     device = resolve_device(config)
     compute = _compute_dtype(config, device)
-    accelerator = Accelerator(mixed_precision="bf16" if compute is torch.bfloat16 else "no", cpu=device.type == "cpu")
-    if accelerator.num_processes != 1:
-        raise UsageError(
-            f"train runs in one process, {accelerator.num_processes} were started",
-            fix="Start it without accelerate launch or torchrun",
-        )
-    policy = load_policy(policy_path, dtype=torch.float32, device=device)
-    _prepare_model(policy.model, checkpointing=train.gradient_checkpointing)
+    workers = OneWorker(device)
+    source = load_policy(policy_path, dtype=torch.float32, device=device)
+    _prepare_model(source.model, checkpointing=train.gradient_checkpointing is True)
+    policy = Policy(source.model, temperature=train.sampling.temperature, head_chunk=train.head_chunk)
+    workers.prepare(policy)
     optimizer = build_optimizer(
         policy.model, lr=train.lr, beta1=train.beta1, beta2=train.beta2, weight_decay=train.weight_decay
     )
-    engine = stack.enter_context(build_engine(config, policy, sampling=train.sampling))
+    engine = stack.enter_context(build_engine(config, source, sampling=train.sampling))
     tools = StepTools(
         task=stack.enter_context(build_task(config)),
         engine=engine,
-        matcher=None if gram_set is None else PlanningMatcher(gram_set, policy.tokenizer),
-        render=partial(render, tokenizer=policy.tokenizer, task=config.task),
+        matcher=None if gram_set is None else PlanningMatcher(gram_set, source.tokenizer),
+        render=partial(render, tokenizer=source.tokenizer, task=config.task),
         credit=choose_credit(train, seed=config.seed),
         objective=choose_objective(train),
-        learns_from_all=train.algo == "entropy-reg",
+        learns_from_all=train.algo == "entropy-reg" or train.kl_beta > 0,
         needs_entropy=train.algo in ENTROPY_ALGOS,
-        accelerator=accelerator,
+        reference=load_reference(config, source, reference_path, device),
+        workers=workers,
+        autocast=partial(torch.autocast, device.type, dtype=torch.bfloat16, enabled=compute is torch.bfloat16),
+        publish=lambda policy, version: engine.update_weights(policy.model, version=version),
         seed=config.seed,
     )
-    state = TrainState(policy.model, optimizer, adaptive=AdaptiveAlpha(**train.adaptive.model_dump()))
+    state = TrainState(policy, optimizer, adaptive=AdaptiveAlpha(**train.adaptive.model_dump()))
     _self_check(state, tools, config, FORWARD_TOLERANCE[compute], progress)
-    return state, tools, policy
+    return state, tools, source
 
 
 def probe_engine(engine: Engine, state: TrainState, tools: StepTools, config: HicraConfig) -> float:
@@ -76,10 +82,8 @@ def probe_engine(engine: Engine, state: TrainState, tools: StepTools, config: Hi
 
     def trainer_logprobs(rollout: Rollout) -> NDArray[np.float32]:
         micro = next(pack([rollout]).micro_batches([0], token_budget=1, device=tools.device))
-        with torch.no_grad(), tools.accelerator.autocast():
-            logprobs, _ = policy_statistics(
-                state.model, micro, temperature=config.train.sampling.temperature, head_chunk=config.train.head_chunk
-            )
+        with torch.no_grad(), tools.autocast():
+            logprobs: Tensor = state.policy(micro).logprobs
         return logprobs.float().cpu().numpy()
 
     dtype = resolve_dtype(config, tools.device)
@@ -102,7 +106,7 @@ def _self_check(state: TrainState, tools: StepTools, config: HicraConfig, tolera
     short = config.train.sampling.model_copy(update={"max_new_tokens": min(16, config.train.sampling.max_new_tokens)})
     rollouts = tools.engine.generate(requests, short, Draws(tools.seed, "self-check"))
     micro = next(pack(rollouts).micro_batches(range(len(rollouts)), token_budget=1 << 30, device=tools.device))
-    with tools.accelerator.autocast():
+    with tools.autocast():
         forward = check_forward(state.model, micro, tolerance=tolerance)
     probe = probe_engine(tools.engine, state, tools, config)
     progress.note(f"self-check: batched = single to {forward:.1e} nats, engine = trainer to {probe:.1e} nats")
@@ -123,4 +127,4 @@ def _prepare_model(model: nn.Module, *, checkpointing: bool) -> None:
 def _compute_dtype(config: HicraConfig, device: torch.device) -> torch.dtype:
     if config.train.precision == "auto":
         return torch.float32 if device.type == "cpu" else torch.bfloat16
-    return torch.bfloat16 if config.train.precision == "bfloat16" else torch.float32
+    return torch.float32 if config.train.precision == "float32" else torch.bfloat16

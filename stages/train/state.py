@@ -2,27 +2,35 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 
 from hicra_cli.rl.alpha import AdaptiveAlpha
 from hicra_cli.rl.checkpoint import latest_checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
+from hicra_cli.rl.model import Policy
 
 
 @dataclass(slots=True)
 class TrainState:
     """step: optimizer updates done. cursor: prompts taken from the task's stream. limit_index: which response limit.
 
-    adaptive: the gate of an adaptive alpha, unused under other schedules.
+    adaptive: the gate of an adaptive alpha, unused under other schedules. torn: weights and numbers do not belong
+    together (an update was taken whose step is not recorded yet): such a state is not saved.
     """
 
-    model: PreTrainedModel
+    policy: Policy
     optimizer: torch.optim.Optimizer
     step: int = 0
     cursor: int = 0
     limit_index: int = 0
     adaptive: AdaptiveAlpha = field(default_factory=AdaptiveAlpha)
+    torn: bool = False
+
+    @property
+    def model(self) -> Any:
+        """The HF model inside the policy."""
+        return self.policy.model
 
     def save(self, folder: Path, *, keep: int) -> None:
         """Write a checkpoint of the present state and drop old ones."""

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from hicra_cli.core.errors import Interrupted
+from hicra_cli.rl.parallel import Workers
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -36,6 +37,12 @@ class StopSignal:
             yield
         finally:
             self._deferred = before
+
+    def poll(self, workers: Workers) -> None:
+        """Between micro-batches: with several workers all stop together, or their exchanges would wait for ever."""
+        if workers.size > 1 and workers.any(self._pending is not None):
+            self._pending = self._pending or signal.SIGTERM
+            self._raise_pending()
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """The signal handler."""

@@ -1,22 +1,25 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from hicra_cli.config.train import TrainConfig
 from hicra_cli.core.errors import Interrupted, TrainingError
+from hicra_cli.rl.objective import TokenTerms
 from hicra_cli.stages.train.coverage import coverage_warning, require_coverage
+from hicra_cli.stages.train.objective import choose_objective
 from hicra_cli.stages.train.stop import StopSignal
-from hicra_cli.stages.train.tools import TokenTerms, choose_objective
 
 
 def weighted_losses(**settings):
     # on policy the ratio is 1, so the surrogate is -A: -0.5 and 0.5; importance 1 and 2, weights 1 and 0.5
     objective = choose_objective(TrainConfig.model_validate(settings))
     logprobs = torch.tensor([-1.0, -2.0])
-    entropy, advantages, importance, weights = (
-        torch.tensor(each) for each in ([0.7, 0.2], [0.5, -0.5], [1.0, 2.0], [1.0, 0.5])
-    )
-    return objective(TokenTerms(logprobs, logprobs, entropy, advantages, importance, weights)).tolist()
+    entropy, advantages, weights = (torch.tensor(each) for each in ([0.7, 0.2], [0.5, -0.5], [1.0, 0.5]))
+    sampler_logprobs = torch.tensor([-1.0, -2.0 - math.log(2)])
+    terms = TokenTerms(advantages, weights, sampler_logprobs, None, None, torch.tensor([2]))
+    return objective.losses(logprobs, entropy, terms).tolist()
 
 
 def test_entropy_regularisation_takes_beta_times_the_entropy_off_and_does_not_weigh_it_by_importance():
