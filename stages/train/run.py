@@ -15,6 +15,7 @@ from hicra_cli.core.progress import Progress
 from hicra_cli.core.registry import Artifact, Registry
 from hicra_cli.engine.policy import LoadedPolicy
 from hicra_cli.grams.builtin import DEFAULT, builtin_names
+from hicra_cli.tasks.sources import content_digests
 
 from ..base import Input, Plan, Stage, Work, Workspace, execute
 from ..gram_sets import EMBEDDED, load_gram_set, resolve_gram_set
@@ -54,6 +55,7 @@ def plan(config: HicraConfig, registry: Registry) -> Plan:
         "task": config.task.model_dump(mode="json"),
         "engine": config.engine.model_dump(mode="json"),
         "device": config.device,
+        **content_digests(config.task),
         "train": train.model_dump(mode="json", exclude={"name", "policy", "gram_set", "reference"}),
     }
     return Plan(train.name or train.algo, inputs, settings, describe_memory(policy.path, config))

@@ -59,6 +59,11 @@ def response_sampling(config: TrainConfig, limit_index: int) -> SamplingConfig:
     return config.sampling.model_copy(update={"max_new_tokens": config.response_limits[limit_index]})
 
 
+def longest_sampling(config: TrainConfig) -> SamplingConfig:
+    """The sampling with the longest responses that the run may come to: what an engine must have room for."""
+    return response_sampling(config, len(config.response_limits) - 1)
+
+
 def _groups_at(
     cursor: int, step: int, sampling: SamplingConfig, tools: StepTools, config: TrainConfig
 ) -> list[list[tuple[Rollout, Verdict]]]:

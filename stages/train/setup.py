@@ -16,6 +16,7 @@ from hicra_cli.engine.base import Draws, Engine, Request
 from hicra_cli.engine.factory import build_engine, resolve_device, resolve_dtype, set_threads
 from hicra_cli.engine.policy import LoadedPolicy, load_policy
 from hicra_cli.engine.probe import check_probe, default_tolerance
+from hicra_cli.engine.transformers_engine import context_length
 from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.grams.matcher import PlanningMatcher
 from hicra_cli.rl.alpha import AdaptiveAlpha
@@ -23,12 +24,15 @@ from hicra_cli.rl.model import Policy, check_forward
 from hicra_cli.rl.optim import build_optimizer
 from hicra_cli.rl.packing import pack
 from hicra_cli.rl.parallel import OneWorker
-from hicra_cli.tasks.prompts import render
+from hicra_cli.tasks.base import Task
+from hicra_cli.tasks.prompts import render, render_many
 
 from ..base import build_task
+from .audit import PromptAudit, audit_prompts, prompt_limit
 from .credit import ENTROPY_ALGOS, choose_credit
 from .objective import choose_objective
 from .reference import load_reference
+from .sample import longest_sampling
 from .state import TrainState
 from .tools import StepTools
 
@@ -56,12 +60,18 @@ def build_run(
     optimizer = build_optimizer(
         policy.model, lr=train.lr, beta1=train.beta1, beta2=train.beta2, weight_decay=train.weight_decay
     )
-    engine = stack.enter_context(build_engine(config, source, sampling=train.sampling))
+    task = stack.enter_context(build_task(config))
+    audit = _audit(task, source, config, progress)
+    # Of an endless task only a sample was measured: a longer prompt may come.
+    longest_prompt = None if task.problems() is None else audit.max_tokens
+    engine = stack.enter_context(
+        build_engine(config, source, sampling=longest_sampling(train), longest_prompt=longest_prompt)
+    )
     tools = StepTools(
-        task=stack.enter_context(build_task(config)),
+        task=task,
         engine=engine,
         matcher=None if gram_set is None else PlanningMatcher(gram_set, source.tokenizer),
-        render=partial(render, tokenizer=source.tokenizer, task=config.task),
+        render=audit.limited(partial(render, tokenizer=source.tokenizer, task=config.task)),
         credit=choose_credit(train, seed=config.seed),
         objective=choose_objective(train),
         learns_from_all=train.algo == "entropy-reg" or train.kl_beta > 0,
@@ -75,6 +85,18 @@ def build_run(
     state = TrainState(policy, optimizer, adaptive=AdaptiveAlpha(**train.adaptive.model_dump()))
     _self_check(state, tools, config, FORWARD_TOLERANCE[compute], progress)
     return state, tools, source
+
+
+def _audit(task: Task, source: LoadedPolicy, config: HicraConfig, progress: Progress) -> PromptAudit:
+    """How long the prompts are; what is too long for the model is refused, dropped or truncated here."""
+    first_limit = (config.train.response_limits or [config.train.sampling.max_new_tokens])[0]
+    return audit_prompts(
+        task,
+        partial(render_many, tokenizer=source.tokenizer, task=config.task),
+        limit=prompt_limit(config.task, context=context_length(source.model), response_limit=first_limit),
+        policy=config.task.long_prompts,
+        progress=progress,
+    )
 
 
 def probe_engine(engine: Engine, state: TrainState, tools: StepTools, config: HicraConfig) -> float:
