@@ -62,8 +62,7 @@ def build_run(
     )
     task = stack.enter_context(build_task(config))
     audit = _audit(task, source, config, progress)
-    # Of an endless task only a sample was measured: a longer prompt may come.
-    longest_prompt = None if task.problems() is None else audit.max_tokens
+    longest_prompt = audit.max_tokens if audit.limit is None else min(audit.max_tokens, audit.limit)
     engine = stack.enter_context(
         build_engine(config, source, sampling=longest_sampling(train), longest_prompt=longest_prompt)
     )
