@@ -27,6 +27,7 @@ def test_every_example_is_run_by_a_test_of_this_file():
         "alpha_sweep.yaml",  # read in tests/commands/test_pipeline.py
         "ci.sh",
         "grams_from_rollouts.yaml",  # run there
+        "learning_table.py",
         "mask_in_your_trainer.py",
         "python_api.py",
         "reward_function.py",  # run in tests/grading/test_functions_example.py
@@ -88,3 +89,20 @@ def test_the_sweep_runs(tmp_path):
     settings = [word for each in small for word in ("--set", each)]
     done = hicra("run", EXAMPLES / "alpha_sweep.yaml", *settings, "--json", cwd=tmp_path, check=0, timeout=1200)
     assert [each["ref"] for each in document(done)["artifacts"]][-1] == "diagnosis:alpha-sweep@v1"
+
+
+@pytest.mark.slow
+def test_the_learning_table_pairs_algorithms_by_seed(with_hicra, tmp_path):
+    options = "--home home --seeds 0 1 --steps 2 --algos grpo placebo --questions 16 --quiet"
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "learning_table.py", *options.split()],
+        cwd=tmp_path,
+        env=with_hicra,
+        capture_output=True,
+        text=True,
+        timeout=290,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines()]
+    assert [row[0] for row in rows] == ["| 2 seeds", "| ---", "| grpo", "| placebo"]
+    assert "(" in rows[3][2]  # the paired difference has an interval
