@@ -60,12 +60,10 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
         for name, tensor in model_tensors(model).items():
             tensor.copy_(saved[name])
     moments = load_file(path / "optimizer.safetensors")
-    for name, parameter in model.named_parameters():
-        if f"{name}/step" in moments:
-            optimizer.state[parameter] = {
-                key: moments[f"{name}/{key}"].to("cpu" if key == "step" else parameter.device)
-                for key in ("step", "exp_avg", "exp_avg_sq")
-            }
+    parameters = dict(model.named_parameters())
+    for place, tensor in moments.items():
+        name, key = place.rsplit("/", 1)
+        optimizer.state[parameters[name]][key] = tensor.to("cpu" if key == "step" else parameters[name].device)
 
 
 def prune_checkpoints(folder: Path, *, keep: int) -> None:
@@ -75,16 +73,16 @@ def prune_checkpoints(folder: Path, *, keep: int) -> None:
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """The model's parameters by HF name; tied ones once."""
-    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+    """The parameters that are trained, by name; tied ones once. With adapters the frozen base is not among them."""
+    return {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {
-        f"{name}/{key}": optimizer.state[parameter][key].contiguous()
+        f"{name}/{key}": tensor.contiguous()
         for name, parameter in model.named_parameters()
         if parameter in optimizer.state
-        for key in ("step", "exp_avg", "exp_avg_sq")
+        for key, tensor in optimizer.state[parameter].items()
     }
 
 

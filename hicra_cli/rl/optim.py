@@ -6,17 +6,23 @@ import torch
 from torch import nn
 
 from hicra_cli.core.errors import TrainingError
+from hicra_cli.rl.compensated import CompensatedAdamW
 
 
 def build_optimizer(
     model: nn.Module, *, lr: float, beta1: float, beta2: float, weight_decay: float
-) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters; matrices decay, vectors (norms, biases) do not."""
+) -> torch.optim.Optimizer:
+    """AdamW over the trainable parameters; matrices decay, vectors (norms, biases) do not.
+
+    bfloat16 parameters get the compensated update: plain AdamW's would round away.
+    """
     parameters = [each for each in model.parameters() if each.requires_grad]
     groups = [
         {"params": [each for each in parameters if each.dim() >= 2], "weight_decay": weight_decay},
         {"params": [each for each in parameters if each.dim() < 2], "weight_decay": 0.0},
     ]
+    if any(each.dtype is torch.bfloat16 for each in parameters):
+        return CompensatedAdamW(groups, lr=lr, betas=(beta1, beta2))
     return torch.optim.AdamW(groups, lr=lr, betas=(beta1, beta2), eps=1e-8)
 
 
