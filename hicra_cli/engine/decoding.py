@@ -66,7 +66,9 @@ class Decoding:
         self._use_decode_attention = use_decode_attention
         self._cache = cache
         self._sampling = sampling
-        self._stop_ids = stop_ids
+        # One place more than the largest stop id, which stands for all tokens beyond it.
+        self._is_stop = np.zeros(int(stop_ids.max(initial=-1)) + 2, dtype=np.bool_)
+        self._is_stop[stop_ids] = True
         self._device = next(backbone.parameters()).device
         size, longest = cache.rows, sampling.max_new_tokens
         self._rows: list[Row] = []
@@ -109,7 +111,8 @@ class Decoding:
         states = self._step.states(self._to_device(self._newest[:live]), lengths, mask, self._cache)
         numbers = np.arange(live), self._spoken[:live]
         self._keep(self._step.draw(states, self._to_device(self._uniforms[numbers]), self._sampling), numbers)
-        ended = (self._spoken[:live] == self._limits[:live]) | np.isin(self._newest[:live], self._stop_ids)
+        stopped = self._is_stop[np.minimum(self._newest[:live], len(self._is_stop) - 1)]
+        ended = stopped | (self._spoken[:live] == self._limits[:live])
         return self._leave(np.flatnonzero(ended)) if ended.any() else []
 
     def _prefill(self, batch: list[Row]) -> None:

@@ -50,7 +50,7 @@ class PolicyForward:
         head = plain_head(self.model) if self._head_agrees else None
         if head is None:
             return Step(self._own_logits, draw_tokens)
-        layers = read_layers(self.model) if self._lean_agrees else None
+        layers = read_layers(self.model, autocast=compute_dtype is not None) if self._lean_agrees else None
         weight = head.weight if compute_dtype is None else head.weight.to(compute_dtype)
         states = self._own_states if layers is None else layers.step
         return Step(states, partial(_draw, weight=weight))
