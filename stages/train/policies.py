@@ -1,4 +1,7 @@
-"""Publish a state's weights as a policy: a plain HF folder that anything can load."""
+"""Publish a state's weights as a policy: a plain HF folder that anything can load.
+
+A policy trained by adapters is published with them folded in; the folder `adapter/` holds them alone, in peft's format.
+"""
 
 import json
 import shutil
@@ -6,8 +9,10 @@ from pathlib import Path
 
 import torch
 
+from hicra_cli.config.train import LoraConfig
 from hicra_cli.core.registry import Artifact
 from hicra_cli.engine.policy import LoadedPolicy
+from hicra_cli.rl.lora import adapter_weights, merged_weights, save_adapter
 
 from ..base import Workspace
 from .state import TrainState
@@ -20,10 +25,11 @@ def publish_policy(workspace: Workspace, state: TrainState, source: LoadedPolicy
     name = workspace.plan.name
     draft = workspace.registry.begin("policy", name, run_id=workspace.run_id)
     try:
-        write_policy(draft.path, state, source)
+        train, base = workspace.config.train, workspace.plan.inputs["policy"].ref
+        write_policy(draft.path, state, source, lora=train.lora, base=base)
         about = {
-            "algo": workspace.config.train.algo,
-            "base": workspace.plan.inputs["policy"].ref,
+            "algo": train.algo,
+            "base": base,
             "seed": workspace.config.seed,
             "step": state.step,
             "training_key": workspace.key,
@@ -41,15 +47,21 @@ def publish_policy(workspace: Workspace, state: TrainState, source: LoadedPolicy
         raise
 
 
-def write_policy(folder: Path, state: TrainState, source: LoadedPolicy) -> None:
-    """Write config, weights (in the precision of the source) and the source's tokenizer files into `folder`."""
+def write_policy(folder: Path, state: TrainState, source: LoadedPolicy, *, lora: LoraConfig, base: str) -> None:
+    """Write config, weights (in the precision of the source) and the source's tokenizer files into `folder`.
+
+    base: reference of the policy that training started from.
+    """
     dtype = _source_dtype(source.path)
+    named = state.model.state_dict()
     tensors = {
         name: tensor.to(dtype) if tensor.is_floating_point() else tensor
-        for name, tensor in state.model.state_dict().items()
+        for name, tensor in merged_weights(named.items(), scale=lora.alpha / max(lora.rank, 1))
     }
     with torch.no_grad():
         state.model.save_pretrained(folder, state_dict=tensors, safe_serialization=True)
+    if lora.rank:
+        save_adapter(folder / "adapter", adapter_weights(named.items()), **lora.model_dump(), base=base)
     for path in sorted(source.path.iterdir()):
         if path.is_file() and not path.name.endswith(WEIGHTS) and not (folder / path.name).exists():
             shutil.copyfile(path, folder / path.name)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hicra_cli.config.root import HicraConfig
+from hicra_cli.config.train import LoraConfig
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.records import Rollout
 from hicra_cli.engine.base import Draws, Engine, Request
@@ -20,10 +21,11 @@ from hicra_cli.engine.transformers_engine import context_length
 from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.grams.matcher import PlanningMatcher
 from hicra_cli.rl.alpha import AdaptiveAlpha
+from hicra_cli.rl.lora import add_adapters, merged_weights
 from hicra_cli.rl.model import Policy, check_forward
 from hicra_cli.rl.optim import build_optimizer
 from hicra_cli.rl.packing import pack
-from hicra_cli.rl.parallel import OneWorker
+from hicra_cli.rl.parallel import OneWorker, Workers
 from hicra_cli.tasks.base import Task
 from hicra_cli.tasks.prompts import render, render_many
 
@@ -31,6 +33,7 @@ from ..base import build_task
 from .audit import PromptAudit, audit_prompts, prompt_limit
 from .credit import ENTROPY_ALGOS, choose_credit
 from .objective import choose_objective
+from .precision import compute_dtype, stored_dtype, with_engine_dtype
 from .reference import load_reference
 from .sample import longest_sampling
 from .state import TrainState
@@ -47,13 +50,16 @@ def build_run(
     progress: Progress,
     stack: ExitStack,
 ) -> tuple[TrainState, StepTools, LoadedPolicy]:
-    """Load the policy in float32 masters and put the tools around it; resources are closed by `stack`."""
+    """Load the policy and put the tools around it; resources are closed by `stack`."""
     train = config.train
     set_threads(config)
     device = resolve_device(config)
-    compute = _compute_dtype(config, device)
+    compute = compute_dtype(train, on_cpu=device.type == "cpu")
+    config = with_engine_dtype(config, on_cpu=device.type == "cpu")
     workers = OneWorker(device)
-    source = load_policy(policy_path, dtype=torch.float32, device=device)
+    source = load_policy(policy_path, dtype=stored_dtype(train, on_cpu=device.type == "cpu"), device=device)
+    if train.lora.rank:
+        add_adapters(source.model, **train.lora.model_dump(), seed=config.seed)
     _prepare_model(source.model, checkpointing=train.gradient_checkpointing is True)
     policy = Policy(source.model, temperature=train.sampling.temperature, head_chunk=train.head_chunk)
     workers.prepare(policy)
@@ -75,10 +81,10 @@ def build_run(
         objective=choose_objective(train),
         learns_from_all=train.algo == "entropy-reg" or train.kl_beta > 0,
         needs_entropy=train.algo in ENTROPY_ALGOS,
-        reference=load_reference(config, source, reference_path, device),
+        reference=load_reference(config, source, policy, reference_path, device),
         workers=workers,
         autocast=partial(torch.autocast, device.type, dtype=torch.bfloat16, enabled=compute is torch.bfloat16),
-        publish=lambda policy, version: engine.update_weights(policy.model, version=version),
+        publish=partial(_publish, engine, workers, train.lora),
         seed=config.seed,
     )
     state = TrainState(policy, optimizer, adaptive=AdaptiveAlpha(**train.adaptive.model_dump()))
@@ -98,6 +104,16 @@ def _audit(task: Task, source: LoadedPolicy, config: HicraConfig, progress: Prog
     )
 
 
+def _publish(engine: Engine, workers: Workers, lora: LoraConfig, policy: Policy, version: int) -> None:
+    """Hand the policy to the engine; adapters folded in where it does not decode with the trainer's own module."""
+    if lora.rank and engine.name != "transformers":
+        engine.load_weights(
+            merged_weights(workers.named_tensors(policy), scale=lora.alpha / lora.rank), version=version
+        )
+    else:
+        engine.update_weights(policy.model, version=version)
+
+
 def probe_engine(engine: Engine, state: TrainState, tools: StepTools, config: HicraConfig) -> float:
     """Compare the engine's log-probs of a few fresh tokens with the trainer's; EngineError beyond the tolerance."""
 
@@ -107,7 +123,7 @@ def probe_engine(engine: Engine, state: TrainState, tools: StepTools, config: Hi
             logprobs: Tensor = state.policy(micro).logprobs
         return logprobs.float().cpu().numpy()
 
-    dtype = resolve_dtype(config, tools.device)
+    dtype = resolve_dtype(with_engine_dtype(config, on_cpu=tools.device.type == "cpu"), tools.device)
     prompt = tools.task.stream(0, 1, seed=tools.seed)[0]
     request = Request(prompt, tools.render(prompt), (0,))
     return check_probe(
@@ -143,9 +159,3 @@ def _prepare_model(model: nn.Module, *, checkpointing: bool) -> None:
     model.train(checkpointing)
     if checkpointing:
         model.gradient_checkpointing_enable()  # type: ignore[operator]
-
-
-def _compute_dtype(config: HicraConfig, device: torch.device) -> torch.dtype:
-    if config.train.precision == "auto":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    return torch.float32 if config.train.precision == "float32" else torch.bfloat16

@@ -18,14 +18,15 @@ from hicra_cli.rl.parallel import Workers
 from hicra_cli.tasks.base import Task
 
 from .credit import Credit
+from .reference import Reference
 
 
 @dataclass(frozen=True, slots=True)
 class StepTools:
     """render: prompt → (P,) int32 token ids. credit: the step's signals → (N,). learns_from_all: rollouts of groups
     without signal still have a gradient (entropy regularisation, KL), so they are computed too. needs_entropy: credit
-    looks at the entropy of each token. reference: the policy of the KL term. autocast: of the compute precision.
-    publish: hand the policy's weights to the engine as a version.
+    looks at the entropy of each token. reference: figures under the policy of the KL term. autocast: of the compute
+    precision. publish: hand the policy's weights to the engine as a version.
     """
 
     task: Task
@@ -36,7 +37,7 @@ class StepTools:
     objective: Objective
     learns_from_all: bool
     needs_entropy: bool
-    reference: Policy | None
+    reference: Reference | None
     workers: Workers
     autocast: Callable[[], AbstractContextManager[Any]]
     publish: Callable[[Policy, int], None]

@@ -14,12 +14,12 @@ from torch import Tensor
 from hicra_cli.config.train import TrainConfig
 from hicra_cli.core.seeds import generator_for
 from hicra_cli.rl.losses import loss_weights
-from hicra_cli.rl.model import Policy
 from hicra_cli.rl.objective import TokenTerms
 from hicra_cli.rl.optim import optimizer_step
 from hicra_cli.rl.packing import PackedRollouts
 
 from .record import Learned
+from .reference import Reference
 from .state import TrainState
 from .stop import StopSignal
 from .tools import StepTools
@@ -117,7 +117,7 @@ def learn(
 
 @torch.no_grad()
 def policy_figures(
-    policy: Policy,
+    policy: Reference,
     packed: PackedRollouts,
     chosen: Sequence[int],
     tools: StepTools,
