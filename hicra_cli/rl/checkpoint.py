@@ -32,15 +32,15 @@ def save_checkpoint(
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     save_file(model_tensors(model), scratch / "model.safetensors", metadata={"format": "pt"})
-    save_file(_optimizer_tensors(model, optimizer), scratch / "optimizer.safetensors")
-    digests = {path.name: _sha256(path) for path in sorted(scratch.iterdir())}
+    save_file(optimizer_tensors(model, optimizer), scratch / "optimizer.safetensors")
+    digests = {path.name: sha256_of(path) for path in sorted(scratch.iterdir())}
     text = json.dumps({"step": step, "sha256": digests, **state}, sort_keys=True, allow_nan=False)
     (scratch / STATE).write_text(text + "\n")
     for path in [*scratch.iterdir(), scratch]:
-        _sync(path)
+        sync(path)
     shutil.rmtree(target, ignore_errors=True)
     scratch.rename(target)
-    _sync(folder)
+    sync(folder)
     return target
 
 
@@ -77,7 +77,8 @@ def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's moments by `parameter name/moment`."""
     return {
         f"{name}/{key}": tensor.contiguous()
         for name, parameter in model.named_parameters()
@@ -86,23 +87,25 @@ def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> di
     }
 
 
-def _intact_state(path: Path) -> dict[str, Any] | None:
-    try:
-        state: dict[str, Any] = json.loads((path / STATE).read_text())
-        intact = all(_sha256(path / name) == digest for name, digest in state["sha256"].items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return state if intact else None
-
-
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Checksum of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make a file's bytes, or a folder's entries, durable."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _intact_state(path: Path) -> dict[str, Any] | None:
+    try:
+        state: dict[str, Any] = json.loads((path / STATE).read_text())
+        intact = all(sha256_of(path / name) == digest for name, digest in state["sha256"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return state if intact else None

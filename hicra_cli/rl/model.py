@@ -4,23 +4,23 @@ A start-up self-check compares this path with the model's own logits, one sequen
 architectures whose head does more than multiply (logit soft-capping, scaling, a bias).
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hicra_cli.core.errors import TrainingError
+from hicra_cli.rl.attention import packed_inputs, use_packed_attention
 from hicra_cli.rl.head import token_statistics
 from hicra_cli.rl.objective import Objective, TokenTerms
 from hicra_cli.rl.packing import MicroBatch
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(NamedTuple):
     """A micro-batch seen by the policy. logprobs (at the sampling temperature), entropy (at 1): (n,), nats, in the
     order of `micro.flat`; differentiable where no objective was given, else detached. loss: the sum of the objective's
-    losses, to call backward on; zero without an objective.
+    losses, to call backward on; zero without an objective. A tuple, because sharding looks for tensors in it.
     """
 
     logprobs: Tensor
@@ -67,9 +67,16 @@ def policy_statistics(
 
 def predictor_states(model: nn.Module, micro: MicroBatch) -> Tensor:
     """(n, H): the last hidden states whose next token is a response token."""
-    # attention_mask=None keeps the pure causal kernel; right padding cannot reach a real token.
     backbone: nn.Module = model.base_model  # type: ignore[assignment]
-    states: Tensor = backbone(input_ids=micro.input_ids, use_cache=False).last_hidden_state
+    if micro.segments is None:
+        # attention_mask=None keeps the pure causal kernel; right padding cannot reach a real token.
+        states: Tensor = backbone(input_ids=micro.input_ids, use_cache=False).last_hidden_state
+    else:
+        use_packed_attention(model)
+        packed = packed_inputs(micro.segments)
+        states = backbone(
+            input_ids=micro.input_ids, position_ids=micro.position_ids, use_cache=False, **packed
+        ).last_hidden_state
     return states.reshape(-1, states.shape[-1])[micro.predictor]
 
 
@@ -80,16 +87,14 @@ def check_forward(model: nn.Module, micro: MicroBatch, *, tolerance: float) -> f
     Raises TrainingError beyond `tolerance` (nats): then this architecture cannot be trained exactly here.
     """
     batched, _ = policy_statistics(model, micro, temperature=1.0, head_chunk=4096)
-    width = micro.input_ids.shape[1]
-    rows = torch.div(micro.predictor, width, rounding_mode="floor")
     worst = 0.0
-    for row in rows.unique().tolist():
-        mine = rows == row
-        places = micro.predictor[mine] - row * width
-        length = int(places.max()) + 2
-        logits = model(input_ids=micro.input_ids[row : row + 1, :length], use_cache=False).logits[0].float()
-        single = torch.log_softmax(logits, dim=-1)[places].gather(1, micro.targets[mine][:, None]).squeeze(1)
-        worst = max(worst, float((single - batched[mine]).abs().max()))
+    for rollout, mine in zip(micro.rollouts, batched.split(micro.lengths.tolist()), strict=True):
+        ids = torch.from_numpy(np.concatenate([rollout.prompt_token_ids, rollout.token_ids]).astype(np.int64))
+        row = ids[None].to(micro.input_ids.device)
+        places = slice(len(rollout.prompt_token_ids) - 1, -1)
+        logits = model(input_ids=row, use_cache=False).logits[0, places].float()
+        single = torch.log_softmax(logits, dim=-1).gather(1, row[0, places.start + 1 :, None]).squeeze(1)
+        worst = max(worst, float((single - mine).abs().max()))
     if not worst <= tolerance:
         raise TrainingError(
             f"micro-batched log-probs differ from single ones by {worst:.2e} nats (tolerance {tolerance:.0e})",

@@ -91,4 +91,9 @@ class OneWorker:
         return float(torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm))
 
     def named_tensors(self, policy: Policy) -> Iterator[tuple[str, Tensor]]:
-        return iter(policy.model.state_dict().items())
+        return whole_tensors(policy)
+
+
+def whole_tensors(policy: Policy) -> Iterator[tuple[str, Tensor]]:
+    """The weights of a policy that is not sharded, by HF name."""
+    return iter(policy.model.state_dict().items())
