@@ -9,7 +9,7 @@ from hicra_cli.config.sampling import SamplingConfig
 from hicra_cli.core.errors import ConfigError
 from hicra_cli.engine.base import Engine
 from hicra_cli.engine.policy import LoadedPolicy, load_policy, policy_directory
-from hicra_cli.engine.threads import decoding_threads, fastest_threads, usable_cores
+from hicra_cli.engine.threads import fastest_threads, usable_cores
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -39,19 +39,17 @@ def build_engine(
     from hicra_cli.engine.transformers_engine import TransformersEngine
 
     loaded = policy if isinstance(policy, LoadedPolicy) else load_policy(policy, dtype=dtype, device=device)
+    threads = config.engine.threads
     engine = TransformersEngine(
         loaded.model,
         loaded.tokenizer,
         stop_ids=loaded.stop_ids,
         max_rows=config.engine.max_rows,
         compute_dtype=dtype,
+        threads=threads if isinstance(threads, int) else None,
     )
-    if device.type == "cpu":
-        engine.threads = (
-            fastest_threads(engine, most=torch.get_num_threads())
-            if config.engine.threads == "probe"
-            else decoding_threads(config.engine.threads, loaded.model)
-        )
+    if threads == "probe" and device.type == "cpu":
+        engine.threads = fastest_threads(engine, most=torch.get_num_threads())
     return engine
 
 

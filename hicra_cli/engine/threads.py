@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,14 +38,12 @@ def usable_cores(*, processes: int = 1) -> int:
     return max(1, min(cores, _quota(_CPU_QUOTA) or cores) // processes)
 
 
-def decoding_threads(setting: int | Literal["auto", "probe"], model: Any) -> int:
-    """Threads to decode `model` with: as set, else one where it is too small to share, else all that torch has."""
-    if isinstance(setting, int):
-        return setting
+def decoding_threads(model: Any) -> int | None:
+    """1 for a model too small to share a step, None (as many as torch has) for others and on a GPU."""
     embedding = model.get_input_embeddings().weight
-    looked_up = 0 if model.get_output_embeddings().weight is embedding else embedding.numel()
-    multiplied = sum(parameter.numel() for parameter in model.parameters()) - looked_up
-    return 1 if multiplied < _WEIGHTS_WORTH_SHARING else torch.get_num_threads()
+    tied = getattr(model.get_output_embeddings(), "weight", None) is embedding
+    multiplied = sum(parameter.numel() for parameter in model.parameters()) - (0 if tied else embedding.numel())
+    return 1 if embedding.device.type == "cpu" and multiplied < _WEIGHTS_WORTH_SHARING else None
 
 
 def fastest_threads(engine: Engine, *, most: int) -> int:

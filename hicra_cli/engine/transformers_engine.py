@@ -25,7 +25,7 @@ from hicra_cli.engine.decoding import Decoding, Response, Row, groups_of
 from hicra_cli.engine.forward import PolicyForward
 from hicra_cli.engine.requests import check_prompt, decode_response
 from hicra_cli.engine.row_cache import RowCache, decode_attention_of
-from hicra_cli.engine.threads import cpu_threads
+from hicra_cli.engine.threads import cpu_threads, decoding_threads
 from hicra_cli.engine.weights import copy_parameters, load_named
 
 # A larger cache is given back after each call: its memory is the trainer's in between. A smaller one saves allocating.
@@ -38,8 +38,8 @@ class TransformersEngine:
     """An `Engine` over a HF decoder-only model with full attention; `model` is used where it lies, not copied.
 
     stop_ids end a response (the emitted one belongs to it). compute_dtype other than the parameters' runs forwards
-    under autocast, as a trainer with float32 master weights does. threads: CPU threads that decode, by default torch's
-    own number. Raises EngineError for models it cannot decode.
+    under autocast, as a trainer with float32 master weights does. threads: CPU threads that decode, by default one for
+    a small model and torch's own number for others. Raises EngineError for models it cannot decode.
     """
 
     name = "transformers"
@@ -56,7 +56,7 @@ class TransformersEngine:
         version: int = 0,
     ) -> None:
         self.version = version
-        self.threads = threads
+        self.threads = decoding_threads(model) if threads is None else threads
         self._model = model
         self._forward = PolicyForward(model)
         self._tokenizer = tokenizer

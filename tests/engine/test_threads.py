@@ -13,14 +13,13 @@ from tests.engine.tiny_models import STOP_IDS, request_of, tiny_model, tiny_toke
 
 
 def test_size_decides_where_nothing_is_set():
-    # head 98 x 32 and layers are multiplied; 2,000,000 x 4 words that are only looked up do not count
-    assert decoding_threads("auto", tiny_model()) == 1
-    assert decoding_threads(3, tiny_model()) == 3
-    wide = {"hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1, "vocab_size": 600_000}
-    with cpu_threads(2):
-        # 600,000 x 4 = 2.4 million for the embedding and again for the head: under 4 million are multiplied
-        assert decoding_threads("auto", tiny_model("llama", **wide)) == 1
-        assert decoding_threads("auto", tiny_model("llama", **{**wide, "vocab_size": 1_100_000})) == 2
+    assert decoding_threads(tiny_model()) == 1
+    sizes = {"hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1}
+    # 600,000 x 4 = 2.4 million are looked up and as many multiplied: under 4 million; 1,100,000 x 4 are over
+    assert decoding_threads(tiny_model("llama", vocab_size=600_000, **sizes)) == 1
+    assert decoding_threads(tiny_model("llama", vocab_size=1_100_000, **sizes)) is None
+    # tied, the same table is looked up and multiplied
+    assert decoding_threads(tiny_model("smollm", vocab_size=1_100_000, **sizes)) is None
 
 
 def test_threads_are_as_before_after_decoding():
