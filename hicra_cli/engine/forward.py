@@ -43,7 +43,6 @@ class PolicyForward:
     def __init__(self, model: Any) -> None:
         self.model = model.get_base_model() if hasattr(model, "get_base_model") else model
         require_full_attention(self.model)
-        self._head_agrees = self._lean_agrees = True
         self._head_agrees, self._lean_agrees = self._compare()
 
     def begin(self, compute_dtype: torch.dtype | None = None) -> Step:
