@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hicra_cli.config.root import HicraConfig
 from hicra_cli.core.cache import cache_key
@@ -21,6 +21,9 @@ from hicra_cli.core.errors import Interrupted
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.registry import Artifact, Registry
 from hicra_cli.tasks.base import Task
+
+if TYPE_CHECKING:
+    from hicra_cli.rl.exchange import Board
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +54,29 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
-    """What `work` gets: where to write, what to read, whom to tell."""
+    """What `work` gets: where to write, what to read, whom to tell. board: of a launch of several processes."""
 
     config: HicraConfig
-    registry: Registry
+    opened: Registry | None
     progress: Progress
     plan: Plan
     folder: Path
     run_id: str
     key: str
     resumed: bool
+    board: "Board | None" = None
+
+    @property
+    def registry(self) -> Registry:
+        """The registry to publish in; a TypeError here is a bug: only the first process of a launch has it open."""
+        if self.opened is None:
+            raise TypeError("this process of the launch publishes nothing")
+        return self.opened
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and publishes; with several processes only the first does."""
+        return self.board is None or self.board.rank == 0
 
     def artifact(self, role: str) -> Artifact:
         """The input artifact of a role; a KeyError or TypeError here is a bug of the stage."""
@@ -80,7 +96,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage of the pipeline. `code_version` grows when equal settings and inputs mean other bytes than before."""
+    """A stage of the pipeline. `code_version` grows when equal settings and inputs mean other bytes than before.
+
+    follow: what the other processes of a launch do while the first one executes the stage; None: nothing.
+    """
 
     name: str
     kind: str
@@ -88,6 +107,7 @@ class Stage:
     plan: Callable[[HicraConfig, Registry], Plan]
     work: Callable[[Workspace], Work]
     resumable: bool = False
+    follow: "Callable[[HicraConfig, Progress, Board], None] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +128,12 @@ def execute(
     *,
     force: bool = False,
     resume: bool = False,
+    board: "Board | None" = None,
 ) -> StageResult:
     """Run a stage, or return the artifact that an equal run has published before (unless `force`).
 
-    A resumable stage keeps its draft when it fails; `resume` goes on with it where there is one.
+    A resumable stage keeps its draft when it fails; `resume` goes on with it where there is one. board: the first
+    process of a launch gives it, to work with the others, which call the stage's `follow`.
     """
     started = time.monotonic()
     plan = stage.plan(config, registry)
@@ -129,7 +151,7 @@ def execute(
         draft = registry.begin(stage.kind, plan.name, key=key, run_id=run_id, resume=resume and stage.resumable)
         try:
             workspace = Workspace(
-                config, registry, progress, plan, draft.path, run_id, key, resumed=resume and bool(waiting)
+                config, registry, progress, plan, draft.path, run_id, key, resumed=resume and bool(waiting), board=board
             )
             work = stage.work(workspace)
             inputs = [(each, role) for role, each in plan.inputs.items() if isinstance(each, Artifact)]

@@ -2,18 +2,23 @@
 
 import os
 from dataclasses import dataclass
+from typing import Literal
 
 from hicra_cli.core.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One of `size` processes of a run: `rank` 0 … size - 1, and the same two counted on this machine alone."""
+    """One of `size` processes of a run: `rank` 0 … size - 1, and the same two counted on this machine alone.
+
+    backend: what accelerate's configuration asks for, where it does: `fsdp` or `deepspeed`.
+    """
 
     rank: int
     size: int
     local_rank: int
     local_size: int
+    backend: Literal["", "fsdp", "deepspeed"] = ""
 
     @property
     def is_leader(self) -> bool:
@@ -32,7 +37,7 @@ def read_launch() -> Launch | None:
         _refuse_lone_process()
         return None
     size = _number("WORLD_SIZE")
-    launch = Launch(_number("RANK"), size, _number("LOCAL_RANK", 0), _number("LOCAL_WORLD_SIZE", 1))
+    launch = Launch(_number("RANK"), size, _number("LOCAL_RANK", 0), _number("LOCAL_WORLD_SIZE", 1), _backend())
     if not (0 <= launch.rank < size and 0 <= launch.local_rank < launch.local_size <= size):
         raise ConfigError(
             f"process {launch.rank} of {size}, {launch.local_rank} of {launch.local_size} on this machine, cannot be",
@@ -48,6 +53,12 @@ def read_launch() -> Launch | None:
                 fix="Start the run with torchrun or accelerate launch",
             )
     return launch
+
+
+def _backend() -> Literal["", "fsdp", "deepspeed"]:
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+        return "deepspeed"
+    return "fsdp" if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" else ""
 
 
 def _refuse_lone_process() -> None:

@@ -195,6 +195,12 @@ class TrainConfig(Section):
         description="With several processes: `ddp` copies the model to each, `fsdp` shards it (torch fully_shard), "
         "`deepspeed` as configured for accelerate; auto: ddp where weights, gradients and moments fit a device.",
     )
+    worker_timeout_s: float = Field(
+        1800.0,
+        gt=0,
+        description="With several processes: how long one waits for the slowest in an exchange before the run fails. "
+        "A process that dies is noticed at once.",
+    )
     token_budget: int = Field(
         8192,
         ge=64,

@@ -53,6 +53,11 @@ def latest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     return None
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint holds whole tensors, and not the shards of several workers (`rl/sharded_checkpoint.py`)."""
+    return (path / "model.safetensors").is_file()
+
+
 def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put a checkpoint's weights and moments into model and optimizer, in place."""
     saved = load_file(path / "model.safetensors")

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
+from hicra_cli.config.launch import Launch
 from hicra_cli.core.errors import HicraError, Interrupted, RunError, TrainingError
 
 Item = TypeVar("Item")
@@ -31,10 +32,11 @@ _LOST = ("connection closed", "connection reset", "broken pipe", "gloo", "nccl",
 class Board:
     """The table of a launch. Its values are JSON or a word; the first value of a key stays."""
 
-    def __init__(self, *, rank: int, size: int, timeout_s: float = JOIN_TIMEOUT_S) -> None:
-        self.rank = rank
-        self.size = size
-        store, _, _ = next(rendezvous("env://", rank, size, timeout=timedelta(seconds=timeout_s)))
+    def __init__(self, launch: Launch, *, timeout_s: float = JOIN_TIMEOUT_S) -> None:
+        self.launch = launch
+        self.rank = launch.rank
+        self.size = launch.size
+        store, _, _ = next(rendezvous("env://", launch.rank, launch.size, timeout=timedelta(seconds=timeout_s)))
         self.store = PrefixStore("hicra", store)
 
     def assign(self, work: Mapping[str, Any] | None) -> None:
@@ -149,16 +151,7 @@ class Exchange:
 
     def lost(self, error: BaseException) -> HicraError:
         """What to raise where an exchange broke: the reason another worker has given, else that it is gone."""
-        return self.board.failure(patience_s=LAST_WORDS_S) or TrainingError(
-            f"lost another worker of this run ({_first_line(error)})",
-            where=f"worker {self.rank} of {self.size}",
-            fix="See what ended it (out of memory, a killed process, the network), then go on with --resume",
-        )
-
-    def close(self) -> None:
-        """Close the connections; who waits for this worker gets an error at once."""
-        if dist.is_initialized():
-            dist.destroy_process_group()
+        return self.board.failure(patience_s=LAST_WORDS_S) or lost_worker(error, self.board)
 
 
 def is_lost(error: BaseException) -> bool:
@@ -166,6 +159,15 @@ def is_lost(error: BaseException) -> bool:
     if isinstance(error, dist.DistError):
         return True
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _LOST)
+
+
+def lost_worker(error: BaseException, board: Board) -> TrainingError:
+    """What to say where an exchange broke and nobody said why."""
+    return TrainingError(
+        f"lost another worker of this run ({_first_line(error)})",
+        where=f"worker {board.rank} of {board.size}",
+        fix="See what ended it (out of memory, a killed process, the network), then go on with --resume",
+    )
 
 
 def as_failure(error: BaseException) -> HicraError:

@@ -7,19 +7,20 @@ import numpy as np
 
 from hicra_cli.config.train import TrainConfig
 from hicra_cli.core.records import Outcome
-from hicra_cli.engine.base import Draws, Request
+from hicra_cli.engine.base import Draws
 from hicra_cli.metrics.intervals import accuracy_interval
 
+from .sample import graded_groups
+from .stop import StopSignal
 from .tools import StepTools
 
 
-def evaluate(step: int, tools: StepTools, config: TrainConfig) -> dict[str, Any]:
+def evaluate(step: int, tools: StepTools, config: TrainConfig, stop: StopSignal) -> dict[str, Any]:
     """Accuracy on `eval_prompts` held-out problems × `eval_samples`, with a 95 % interval clustered by question."""
     prompts = tools.task.held_out(config.eval_prompts)
-    samples = tuple(range(config.eval_samples))
-    requests = [Request(prompt, tools.render(prompt), samples) for prompt in prompts]
-    rollouts = tools.engine.generate(requests, config.sampling, Draws(tools.seed, "eval", step))
-    verdicts = tools.task.verdicts(rollouts)
+    draws = Draws(tools.seed, "eval", step)
+    groups = graded_groups(prompts, config.sampling, draws, tools, stop, samples=config.eval_samples)
+    rollouts, verdicts = zip(*(pair for group in groups for pair in group), strict=True)
     # Not the rewards: a user's function may give any number for a right answer.
     correct = np.array([verdict.outcome is Outcome.CORRECT for verdict in verdicts], dtype=np.float64)
     interval = accuracy_interval(correct.reshape(len(prompts), -1))

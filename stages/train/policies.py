@@ -3,6 +3,7 @@
 A policy trained by adapters is published with them folded in; the folder `adapter/` holds them alone, in peft's format.
 """
 
+import collections
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +14,7 @@ from hicra_cli.config.train import LoraConfig
 from hicra_cli.core.registry import Artifact
 from hicra_cli.engine.policy import LoadedPolicy
 from hicra_cli.rl.lora import adapter_weights, merged_weights, save_adapter
+from hicra_cli.rl.parallel import Workers
 
 from ..base import Workspace
 from .state import TrainState
@@ -20,13 +22,20 @@ from .state import TrainState
 WEIGHTS = (".safetensors", ".bin", ".pt", ".index.json")
 
 
-def publish_policy(workspace: Workspace, state: TrainState, source: LoadedPolicy) -> Artifact:
-    """Publish the weights of `state`, once: after a crash an equal policy is found again, not published twice."""
+def publish_policy(workspace: Workspace, state: TrainState, source: LoadedPolicy, workers: Workers) -> Artifact | None:
+    """Publish the weights of `state`, once: after a crash an equal policy is found again, not published twice.
+
+    All workers call this; the first one publishes, the others give their shards and get None.
+    """
+    if not workspace.leads:
+        if workers.lockstep:
+            collections.deque(workers.named_tensors(state.policy), maxlen=0)
+        return None
     name = workspace.plan.name
     draft = workspace.registry.begin("policy", name, run_id=workspace.run_id)
     try:
         train, base = workspace.config.train, workspace.plan.inputs["policy"].ref
-        write_policy(draft.path, state, source, lora=train.lora, base=base)
+        write_policy(draft.path, state, source, workers, lora=train.lora, base=base)
         about = {
             "algo": train.algo,
             "base": base,
@@ -47,13 +56,15 @@ def publish_policy(workspace: Workspace, state: TrainState, source: LoadedPolicy
         raise
 
 
-def write_policy(folder: Path, state: TrainState, source: LoadedPolicy, *, lora: LoraConfig, base: str) -> None:
+def write_policy(
+    folder: Path, state: TrainState, source: LoadedPolicy, workers: Workers, *, lora: LoraConfig, base: str
+) -> None:
     """Write config, weights (in the precision of the source) and the source's tokenizer files into `folder`.
 
     base: reference of the policy that training started from.
     """
     dtype = _source_dtype(source.path)
-    named = state.model.state_dict()
+    named = _on_host(workers, state)
     tensors = {
         name: tensor.to(dtype) if tensor.is_floating_point() else tensor
         for name, tensor in merged_weights(named.items(), scale=lora.alpha / max(lora.rank, 1))
@@ -68,6 +79,12 @@ def write_policy(folder: Path, state: TrainState, source: LoadedPolicy, *, lora:
     config = json.loads((folder / "config.json").read_text())
     config["dtype"] = str(dtype).removeprefix("torch.")
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def _on_host(workers: Workers, state: TrainState) -> dict[str, torch.Tensor]:
+    """The whole weights; gathered ones one by one, so that no device needs room for all."""
+    named = workers.named_tensors(state.policy)
+    return {name: tensor.cpu() for name, tensor in named} if workers.lockstep else dict(named)
 
 
 def _source_dtype(folder: Path) -> torch.dtype:

@@ -15,11 +15,13 @@ from hicra_cli.core.progress import Progress
 from hicra_cli.core.registry import Artifact, Registry
 from hicra_cli.engine.policy import LoadedPolicy
 from hicra_cli.grams.builtin import DEFAULT, builtin_names
+from hicra_cli.rl.exchange import Board
 from hicra_cli.tasks.sources import content_digests
 
 from ..base import Input, Plan, Stage, Work, Workspace, execute
 from ..gram_sets import EMBEDDED, load_gram_set, resolve_gram_set
 from ..policies import resolve_policy
+from .company import assign, assigned, company, save_after_failure
 from .coverage import coverage_warning
 from .credit import GRAM_ALGOS
 from .evaluate import evaluate
@@ -56,7 +58,7 @@ def plan(config: HicraConfig, registry: Registry) -> Plan:
         "engine": config.engine.model_dump(mode="json"),
         "device": config.device,
         **content_digests(config.task),
-        "train": train.model_dump(mode="json", exclude={"name", "policy", "gram_set", "reference"}),
+        "train": train.model_dump(mode="json", exclude={"name", "policy", "gram_set", "reference", "worker_timeout_s"}),
     }
     return Plan(train.name or train.algo, inputs, settings, describe_memory(policy.path, config))
 
@@ -99,28 +101,45 @@ def _is_placebo(grams: Artifact) -> bool:
 def work(workspace: Workspace) -> Work:
     """Build the run, go back to its newest checkpoint, train, publish."""
     folder = workspace.folder
-    grams = workspace.plan.inputs.get("gram_set")
-    gram_set = None if grams is None else load_gram_set(grams)
     if workspace.plan.inputs["policy"].ref == "nano" and workspace.config.train.lr < SLOW_FOR_NANO:
         workspace.progress.note(
             f"train.lr {workspace.config.train.lr:g} suits models of billions of parameters; the built-in nano hardly "
             "moves with it: `-c quickstart` has settings that train it"
         )
-    with stop_signal() as stop, ExitStack() as stack:
-        inputs = workspace.plan.inputs
-        reference = inputs["reference"].path if "reference" in inputs else None
-        state, tools, source = build_run(
-            workspace.config, inputs["policy"].path, reference, gram_set, workspace.progress, stack
-        )
-        if state.restore(folder / CHECKPOINTS):
-            tools.publish(state.policy, state.step)
-            workspace.progress.note(f"resumed after step {state.step}")
-        rewind(folder, state.step)
-        _loop(workspace, state, tools, source, stop)
+    with company(workspace.board):
+        assign(workspace)
+        _train(workspace)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     policies = [(workspace.registry.resolve(each["policy"]), each["step"]) for each in read_policies(folder)]
     _alias_best(workspace.registry, policies, read_steps(folder))
     return Work(_summary(folder), [(policy, f"step-{step}") for policy, step in policies])
+
+
+def follow(config: HicraConfig, progress: Progress, board: Board) -> None:
+    """The other processes of a launch: work with the first one, publish nothing, end as it does."""
+    with company(board):
+        workspace = assigned(config, progress, board)
+        if workspace is not None:
+            _train(workspace)
+
+
+def _train(workspace: Workspace) -> None:
+    """Build the run, go back to its newest checkpoint, and take its steps."""
+    folder, inputs = workspace.folder, workspace.plan.inputs
+    grams = inputs.get("gram_set")
+    gram_set = None if grams is None else load_gram_set(grams)
+    with stop_signal() as stop, ExitStack() as stack:
+        reference = inputs["reference"].path if "reference" in inputs else None
+        state, tools, source = build_run(
+            workspace.config, inputs["policy"].path, reference, gram_set, workspace.progress, stack, workspace.board
+        )
+        if state.restore(folder / CHECKPOINTS, tools.workers):
+            tools.publish(state.policy, state.step)
+            workspace.progress.note(f"resumed after step {state.step}")
+        if workspace.leads:
+            rewind(folder, state.step)
+        with stop.shared(tools.workers, workspace.board):
+            _loop(workspace, state, tools, source, stop)
 
 
 def _loop(workspace: Workspace, state: TrainState, tools: StepTools, source: LoadedPolicy, stop: StopSignal) -> None:
@@ -132,7 +151,7 @@ def _loop(workspace: Workspace, state: TrainState, tools: StepTools, source: Loa
             while state.step < train.steps:
                 with stop.deferred():
                     data = train_step(state, tools, train, stop)
-                    _record(workspace, state, tools, source, data)
+                    _record(workspace, state, tools, source, data, stop)
                 advance(1, status=_status(data.record))
                 if tools.matcher and not warned:
                     warning = coverage_warning(data.record["hicra/planning_fraction"], train)
@@ -140,24 +159,28 @@ def _loop(workspace: Workspace, state: TrainState, tools: StepTools, source: Loa
                     if warning:
                         workspace.progress.warn(f"step {state.step}: {warning}")
         except HicraError:
-            if not state.torn:
-                state.save(checkpoints, keep=train.keep_checkpoints)
+            save_after_failure(state, checkpoints, tools.workers, workspace.board, keep=train.keep_checkpoints)
             raise
 
 
-def _record(workspace: Workspace, state: TrainState, tools: StepTools, source: LoadedPolicy, data: StepData) -> None:
+def _record(
+    workspace: Workspace, state: TrainState, tools: StepTools, source: LoadedPolicy, data: StepData, stop: StopSignal
+) -> None:
     """Everything a finished step leaves behind, in an order that a crash cannot confuse: the checkpoint is last."""
     train, folder, record = workspace.config.train, workspace.folder, data.record
     record["policy/probe_nats"] = probe_engine(tools.engine, state, tools, workspace.config)
     if train.eval_every and state.step % train.eval_every == 0:
-        record |= evaluate(state.step, tools, train)
-    if train.save_rollouts_every and state.step % train.save_rollouts_every == 0:
-        write_rollouts(folder, data, workspace.plan.inputs["policy"].ref)
-    append_step(folder, record)
+        record |= evaluate(state.step, tools, train, stop)
+    if workspace.leads:
+        if train.save_rollouts_every and state.step % train.save_rollouts_every == 0:
+            write_rollouts(folder, data, workspace.plan.inputs["policy"].ref)
+        append_step(folder, record)
     state.torn = False
     if state.step % train.save_every == 0 or state.step == train.steps:
-        append_policy(folder, state.step, publish_policy(workspace, state, source).ref)
-        state.save(folder / CHECKPOINTS, keep=train.keep_checkpoints)
+        published = publish_policy(workspace, state, source, tools.workers)
+        if published is not None:
+            append_policy(folder, state.step, published.ref)
+        state.save(folder / CHECKPOINTS, tools.workers, keep=train.keep_checkpoints)
 
 
 def _alias_best(registry: Registry, policies: list[tuple[Artifact, int]], steps: list[dict[str, Any]]) -> None:
@@ -188,4 +211,4 @@ def _status(record: dict[str, Any]) -> str:
     )
 
 
-STAGE = Stage("train", kind="training", code_version="1", plan=plan, work=work, resumable=True)
+STAGE = Stage("train", kind="training", code_version="1", plan=plan, work=work, resumable=True, follow=follow)

@@ -1,13 +1,16 @@
 """The sampling half of a step: prompts → rollouts → verdicts, with dynamic filtering where it is asked for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hicra_cli.config.sampling import SamplingConfig
 from hicra_cli.config.train import TrainConfig
-from hicra_cli.core.records import Rollout, Verdict
+from hicra_cli.core.records import Prompt, Rollout, Verdict
 from hicra_cli.engine.base import Draws, Request
 
 from .state import TrainState
+from .stop import StopSignal
+from .together import together
 from .tools import StepTools
 
 
@@ -25,7 +28,7 @@ class SampledGroups:
     num_filtered_groups: int
 
 
-def sample_groups(state: TrainState, tools: StepTools, config: TrainConfig) -> SampledGroups:
+def sample_groups(state: TrainState, tools: StepTools, config: TrainConfig, stop: StopSignal) -> SampledGroups:
     """One batch of groups. With dynamic filtering (DAPO) groups whose rewards are all equal are replaced from the
     stream, at most `max_resamples` times; then groups without signal fill the batch rather than change its size.
     """
@@ -34,7 +37,7 @@ def sample_groups(state: TrainState, tools: StepTools, config: TrainConfig) -> S
     flat: list[list[tuple[Rollout, Verdict]]] = []
     cursor, attempts = state.cursor, 1 + (config.max_resamples if config.dynamic_filtering else 0)
     for _ in range(attempts):
-        groups = _groups_at(cursor, state.step, sampling, tools, config)
+        groups = _groups_at(cursor, state.step, sampling, tools, config, stop)
         cursor += config.num_prompts
         for group in groups:
             has_signal = not config.dynamic_filtering or len({verdict.reward for _, verdict in group}) > 1
@@ -64,15 +67,33 @@ def longest_sampling(config: TrainConfig) -> SamplingConfig:
     return response_sampling(config, len(config.response_limits) - 1)
 
 
-def _groups_at(
-    cursor: int, step: int, sampling: SamplingConfig, tools: StepTools, config: TrainConfig
+def graded_groups(
+    prompts: Sequence[Prompt],
+    sampling: SamplingConfig,
+    draws: Draws,
+    tools: StepTools,
+    stop: StopSignal,
+    *,
+    samples: int,
 ) -> list[list[tuple[Rollout, Verdict]]]:
-    """The groups of the next prompts, in their order; each worker samples and grades every size-th of them."""
-    size, workers = config.group_size, tools.workers
-    prompts = tools.task.stream(cursor, config.num_prompts, seed=tools.seed)
-    mine = prompts[workers.rank :: workers.size]
-    requests = [Request(prompt, tools.render(prompt), tuple(range(size))) for prompt in mine]
-    rollouts = tools.engine.generate(requests, sampling, Draws(tools.seed, "train", step))
-    pairs = list(zip(rollouts, tools.task.verdicts(rollouts), strict=True))
-    shares = workers.gather([pairs[start : start + size] for start in range(0, len(pairs), size)])
+    """`samples` graded rollouts per prompt, in the order of prompts; each worker makes every size-th group."""
+    workers = tools.workers
+
+    def mine() -> list[list[tuple[Rollout, Verdict]]]:
+        own = prompts[workers.rank :: workers.size]
+        requests = [Request(prompt, tools.render(prompt), tuple(range(samples))) for prompt in own]
+        rollouts = tools.engine.generate(requests, sampling, draws)
+        pairs = list(zip(rollouts, tools.task.verdicts(rollouts), strict=True))
+        return [pairs[start : start + samples] for start in range(0, len(pairs), samples)]
+
+    shares = together(workers, stop, mine)
     return [shares[place % workers.size][place // workers.size] for place in range(len(prompts))]
+
+
+def _groups_at(
+    cursor: int, step: int, sampling: SamplingConfig, tools: StepTools, config: TrainConfig, stop: StopSignal
+) -> list[list[tuple[Rollout, Verdict]]]:
+    """The groups of the next prompts, in their order."""
+    prompts = tools.task.stream(cursor, config.num_prompts, seed=tools.seed)
+    draws = Draws(tools.seed, "train", step)
+    return graded_groups(prompts, sampling, draws, tools, stop, samples=config.group_size)

@@ -21,11 +21,12 @@ from hicra_cli.engine.transformers_engine import context_length
 from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.grams.matcher import PlanningMatcher
 from hicra_cli.rl.alpha import AdaptiveAlpha
+from hicra_cli.rl.exchange import Board
 from hicra_cli.rl.lora import add_adapters, merged_weights
 from hicra_cli.rl.model import Policy, check_forward
 from hicra_cli.rl.optim import build_optimizer
 from hicra_cli.rl.packing import pack
-from hicra_cli.rl.parallel import OneWorker, Workers
+from hicra_cli.rl.parallel import Workers
 from hicra_cli.tasks.base import Task
 from hicra_cli.tasks.prompts import render, render_many
 
@@ -38,6 +39,7 @@ from .reference import load_reference
 from .sample import longest_sampling
 from .state import TrainState
 from .tools import StepTools
+from .workers import build_workers
 
 FORWARD_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.5}  # nats, by the trainer's compute precision
 
@@ -49,15 +51,18 @@ def build_run(
     gram_set: GramSet | None,
     progress: Progress,
     stack: ExitStack,
+    board: Board | None = None,
 ) -> tuple[TrainState, StepTools, LoadedPolicy]:
     """Load the policy and put the tools around it; resources are closed by `stack`."""
     train = config.train
-    set_threads(config)
-    device = resolve_device(config)
+    set_threads(config, processes=1 if board is None else board.launch.local_size)
+    workers = build_workers(config, resolve_device(config), policy_path, board)
+    device = workers.device
     compute = compute_dtype(train, on_cpu=device.type == "cpu")
     config = with_engine_dtype(config, on_cpu=device.type == "cpu")
-    workers = OneWorker(device)
-    source = load_policy(policy_path, dtype=stored_dtype(train, on_cpu=device.type == "cpu"), device=device)
+    stored = stored_dtype(train, on_cpu=device.type == "cpu")
+    # What will be sharded is loaded on the host: no device needs room for the whole of it.
+    source = load_policy(policy_path, dtype=stored, device=torch.device("cpu") if workers.lockstep else device)
     if train.lora.rank:
         add_adapters(source.model, **train.lora.model_dump(), seed=config.seed)
     _prepare_model(source.model, checkpointing=train.gradient_checkpointing is True)
@@ -69,8 +74,9 @@ def build_run(
     task = stack.enter_context(build_task(config))
     audit = _audit(task, source, config, progress)
     longest_prompt = audit.max_tokens if audit.limit is None else min(audit.max_tokens, audit.limit)
+    whole = _whole_policy(config, policy_path, workers) or source
     engine = stack.enter_context(
-        build_engine(config, source, sampling=longest_sampling(train), longest_prompt=longest_prompt)
+        build_engine(config, whole, sampling=longest_sampling(train), longest_prompt=longest_prompt)
     )
     tools = StepTools(
         task=task,
@@ -88,8 +94,15 @@ def build_run(
         seed=config.seed,
     )
     state = TrainState(policy, optimizer, adaptive=AdaptiveAlpha(**train.adaptive.model_dump()))
-    _self_check(state, tools, config, FORWARD_TOLERANCE[compute], progress)
+    _self_check(state, tools, config, whole, FORWARD_TOLERANCE[compute], progress)
     return state, tools, source
+
+
+def _whole_policy(config: HicraConfig, path: Path, workers: Workers) -> LoadedPolicy | None:
+    """Where the trainer's weights are shards, an own whole copy for the engine, in its precision; else None."""
+    if not workers.lockstep:
+        return None
+    return load_policy(path, dtype=resolve_dtype(config, workers.device), device=workers.device)
 
 
 def _audit(task: Task, source: LoadedPolicy, config: HicraConfig, progress: Progress) -> PromptAudit:
@@ -106,10 +119,9 @@ def _audit(task: Task, source: LoadedPolicy, config: HicraConfig, progress: Prog
 
 def _publish(engine: Engine, workers: Workers, lora: LoraConfig, policy: Policy, version: int) -> None:
     """Hand the policy to the engine; adapters folded in where it does not decode with the trainer's own module."""
-    if lora.rank and engine.name != "transformers":
-        engine.load_weights(
-            merged_weights(workers.named_tensors(policy), scale=lora.alpha / lora.rank), version=version
-        )
+    if workers.lockstep or (lora.rank and engine.name != "transformers"):
+        scale = lora.alpha / max(lora.rank, 1)
+        engine.load_weights(merged_weights(workers.named_tensors(policy), scale=scale), version=version)
     else:
         engine.update_weights(policy.model, version=version)
 
@@ -136,7 +148,14 @@ def probe_engine(engine: Engine, state: TrainState, tools: StepTools, config: Hi
     )
 
 
-def _self_check(state: TrainState, tools: StepTools, config: HicraConfig, tolerance: float, progress: Progress) -> None:
+def _self_check(
+    state: TrainState,
+    tools: StepTools,
+    config: HicraConfig,
+    whole: LoadedPolicy,
+    tolerance: float,
+    progress: Progress,
+) -> None:
     """Batched = single on the model at hand, and trainer = engine, before the first step."""
     prompts = tools.task.stream(0, 4, seed=tools.seed)
     requests = [Request(prompt, tools.render(prompt), (0,)) for prompt in prompts]
@@ -144,7 +163,7 @@ def _self_check(state: TrainState, tools: StepTools, config: HicraConfig, tolera
     rollouts = tools.engine.generate(requests, short, Draws(tools.seed, "self-check"))
     micro = next(pack(rollouts).micro_batches(range(len(rollouts)), token_budget=1 << 30, device=tools.device))
     with tools.autocast():
-        forward = check_forward(state.model, micro, tolerance=tolerance)
+        forward = check_forward(whole.model, micro, tolerance=tolerance)
     probe = probe_engine(tools.engine, state, tools, config)
     progress.note(f"self-check: batched = single to {forward:.1e} nats, engine = trainer to {probe:.1e} nats")
 

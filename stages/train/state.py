@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from hicra_cli.rl.alpha import AdaptiveAlpha
-from hicra_cli.rl.checkpoint import latest_checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
+from hicra_cli.rl.checkpoint import is_whole, latest_checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint
 from hicra_cli.rl.model import Policy
+from hicra_cli.rl.parallel import Workers
 
 
 @dataclass(slots=True)
@@ -32,19 +33,36 @@ class TrainState:
         """The HF model inside the policy."""
         return self.policy.model
 
-    def save(self, folder: Path, *, keep: int) -> None:
-        """Write a checkpoint of the present state and drop old ones."""
-        numbers = {"cursor": self.cursor, "limit_index": self.limit_index, "adaptive": asdict(self.adaptive)}
-        save_checkpoint(folder, self.step, self.model, self.optimizer, numbers)
-        prune_checkpoints(folder, keep=keep)
+    def save(self, folder: Path, workers: Workers, *, keep: int) -> None:
+        """Write a checkpoint of the present state and drop old ones; all workers call this, the first one writes.
 
-    def restore(self, folder: Path) -> bool:
-        """Go back to the newest intact checkpoint; False where there is none."""
-        found = latest_checkpoint(folder)
+        Where each holds a shard all write, and wait for each other.
+        """
+        numbers = {"cursor": self.cursor, "limit_index": self.limit_index, "adaptive": asdict(self.adaptive)}
+        if workers.lockstep:
+            from hicra_cli.rl.sharded_checkpoint import save_sharded
+
+            save_sharded(folder, self.step, self.model, self.optimizer, numbers, workers)
+        elif workers.rank == 0:
+            save_checkpoint(folder, self.step, self.model, self.optimizer, numbers)
+        if workers.rank == 0:
+            prune_checkpoints(folder, keep=keep)
+
+    def restore(self, folder: Path, workers: Workers) -> bool:
+        """Go back to the newest checkpoint that the first worker finds intact; False where there is none.
+
+        It may have been written by another number of workers, with weights sharded or whole.
+        """
+        found = workers.gather(latest_checkpoint(folder) if workers.rank == 0 else None)[0]
         if found is None:
             return False
         path, numbers = found
-        load_checkpoint(path, self.model, self.optimizer)
+        if workers.lockstep or not is_whole(path):
+            from hicra_cli.rl.sharded_checkpoint import load_resharded
+
+            load_resharded(path, self.model, self.optimizer)
+        else:
+            load_checkpoint(path, self.model, self.optimizer)
         self.step, self.cursor, self.limit_index = numbers["step"], numbers["cursor"], numbers["limit_index"]
         gate = numbers["adaptive"]
         self.adaptive = AdaptiveAlpha(**{**gate, "perplexities": tuple(gate["perplexities"])})

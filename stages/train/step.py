@@ -38,7 +38,7 @@ def train_step(state: TrainState, tools: StepTools, config: TrainConfig, stop: S
     clock = Clock()
     with stop.allowed():
         with clock.phase("generate"):
-            sampled = sample_groups(state, tools, config)  # B rollouts, verdicts
+            sampled = sample_groups(state, tools, config, stop)  # B rollouts, verdicts
         rollouts = sampled.rollouts
         with clock.phase("credit"):
             packed = pack(rollouts)

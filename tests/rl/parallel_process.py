@@ -35,7 +35,7 @@ def work(folder):
     if mine is None:
         alone(folder, OneWorker(torch.device("cpu")))
         return
-    exchange = Exchange(Board(rank=mine.rank, size=mine.size), torch.device("cpu"), timeout_s=60)
+    exchange = Exchange(Board(mine), torch.device("cpu"), timeout_s=60)
     replicated = Replicated(exchange)
     sharded = Sharded(exchange, compute_dtype=torch.float32)
     write_gradients(folder, replicated)
@@ -45,7 +45,7 @@ def work(folder):
     else:
         write_resumed(folder, sharded, "sharded")
         write_resumed(folder, replicated, "replicated")
-    exchange.close()
+    torch.distributed.destroy_process_group()
 
 
 def alone(folder, workers):

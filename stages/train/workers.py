@@ -1,0 +1,63 @@
+"""Which workers a run has: one process, or several of a launch with the weights copied or sharded."""
+
+from pathlib import Path
+
+import torch
+
+from hicra_cli.config.launch import Launch
+from hicra_cli.config.root import HicraConfig
+from hicra_cli.core.errors import ConfigError
+from hicra_cli.rl.exchange import Board, Exchange
+from hicra_cli.rl.parallel import OneWorker, Workers
+from hicra_cli.rl.replicated import Replicated
+
+from .plan import BYTES_PER_PARAMETER, count_parameters
+from .precision import compute_dtype
+
+MODEL_SHARE = 0.5  # of a device's memory for weights, gradients and moments; the rest is for activations and sampling
+
+
+def build_workers(config: HicraConfig, device: torch.device, policy: Path, board: Board | None) -> Workers:
+    """The workers of a run, joined: every process of the launch calls this. board: of the launch, None when alone.
+
+    Raises ConfigError for a layout that cannot be had.
+    """
+    backend = "" if board is None else board.launch.backend
+    if config.train.parallel == "deepspeed" or backend == "deepspeed":
+        raise ConfigError(
+            "parallel deepspeed is not supported by this version",
+            where="train.parallel, or the configuration of accelerate",
+            fix="Use fsdp, which shards weights, gradients and moments as ZeRO stage 3 does",
+        )
+    if board is None:
+        return OneWorker(device)
+    device = _own_device(device, board.launch)
+    exchange = Exchange(board, device, timeout_s=config.train.worker_timeout_s)
+    if _is_sharded(config, device, policy, asked=backend == "fsdp"):
+        from hicra_cli.rl.sharded import Sharded  # takes a second to import
+
+        return Sharded(exchange, compute_dtype=compute_dtype(config.train, on_cpu=device.type == "cpu"))
+    return Replicated(exchange)
+
+
+def _own_device(device: torch.device, launch: Launch) -> torch.device:
+    """The GPU of this process among those of its machine."""
+    if device.type != "cuda":
+        return device
+    if launch.local_size > torch.cuda.device_count():
+        raise ConfigError(
+            f"{launch.local_size} processes on this machine, and {torch.cuda.device_count()} GPUs",
+            fix="Start as many processes per node as there are GPUs",
+        )
+    own = torch.device("cuda", launch.local_rank)
+    torch.cuda.set_device(own)
+    return own
+
+
+def _is_sharded(config: HicraConfig, device: torch.device, policy: Path, *, asked: bool) -> bool:
+    if config.train.parallel != "auto":
+        return config.train.parallel == "fsdp"
+    if asked or device.type != "cuda":
+        return asked
+    needed = count_parameters(policy) * BYTES_PER_PARAMETER
+    return needed > MODEL_SHARE * torch.cuda.get_device_properties(device).total_memory
