@@ -17,6 +17,7 @@ import typer
 
 from hicra_cli.commands.failures import SCHEMA, bug_report, error_document, failure_of
 from hicra_cli.commands.options import COMMON_NAMES, ROOT_KNOBS, Knob, common_parameters
+from hicra_cli.config.launch import Launch, read_launch
 from hicra_cli.core.errors import HicraError, Interrupted
 from hicra_cli.core.output import Output, View, claim_stdout, json_line
 from hicra_cli.core.runlog import RunLog, capture_libraries
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from hicra_cli.config.root import HicraConfig
     from hicra_cli.core.registry import Artifact, Registry
 
+LAUNCHED = ("train",)  # commands that use several processes of one launch
 KEY_VARIABLES = ("GEMINI_API_KEY", "GOOGLE_API_KEY", "OPENAI_API_KEY", "HF_TOKEN", "WANDB_API_KEY")
 
 
@@ -47,7 +49,9 @@ class Report:
 
 @dataclass(slots=True)
 class Session:
-    """What a command's body works with. `resume_hint` is shown when the user interrupts."""
+    """What a command's body works with. launch: where several processes run this command, which of them this is.
+    resume_hint: shown when the user interrupts.
+    """
 
     command: str
     resolved: "ResolvedConfig"
@@ -56,6 +60,7 @@ class Session:
     options: Sequence[tuple[str, Any, str]]
     output: Output
     log: RunLog
+    launch: Launch | None = None
     resume_hint: str = "Type the same command again: finished stages are not repeated"
 
     @property
@@ -119,7 +124,12 @@ def _conduct(
     report = Report()
     try:
         with _stoppable():
-            session = _open_session(name, common, options, output)
+            launch = read_launch()
+            if launch is not None and not launch.is_leader:
+                if name not in LAUNCHED or own.get("dry_run"):
+                    return 0
+                _silence(output)
+            session = _open_session(name, common, options, output, launch)
             log = session.log
             report = body(session, **own)
         failure = report.failure
@@ -139,7 +149,11 @@ def _conduct(
 
 
 def _open_session(
-    name: str, common: Mapping[str, Any], options: Sequence[tuple[str, Any, str]], output: Output
+    name: str,
+    common: Mapping[str, Any],
+    options: Sequence[tuple[str, Any, str]],
+    output: Output,
+    launch: Launch | None,
 ) -> Session:
     from hicra_cli.config.keys import service_key
     from hicra_cli.config.load import flat, load_config
@@ -151,7 +165,15 @@ def _open_session(
     log.write(json_line({"config": flat(resolved.config), "origins": resolved.origins}))
     _hush_libraries()
     capture_libraries(log)
-    return Session(name, resolved, common["config"], common["set"], options, output, log)
+    if launch is not None and name not in LAUNCHED:
+        output.warn(f"{name} is the work of one process; the other {launch.size - 1} have ended")
+    return Session(name, resolved, common["config"], common["set"], options, output, log, launch)
+
+
+def _silence(output: Output) -> None:
+    """The first process of a launch has the word; this one would say the same again."""
+    output.quiet = True
+    output.results = output.talk = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the process ends)
 
 
 def _hush_libraries() -> None:

@@ -1,6 +1,7 @@
 """What the six stage commands share: plan or execute one stage, and show what came of it."""
 
 import shlex
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +17,14 @@ from hicra_cli.commands.session import Body, Report, Session, command
 from hicra_cli.core.output import Table, View
 
 if TYPE_CHECKING:
+    from hicra_cli.config.launch import Launch
     from hicra_cli.config.root import HicraConfig
     from hicra_cli.core.registry import Registry
+    from hicra_cli.rl.exchange import Board
     from hicra_cli.stages.base import Plan, Stage
 
 _HELP = {"help_option_names": ["--help", "-h"]}
+LAST_WORD_S = 10.0
 MODULES = {
     "collect-grams": "collect_grams",
     "annotate-grams": "annotate_grams",
@@ -70,16 +74,27 @@ def run_stage(
         return show_plan(stage, session.config)
     if stage.resumable:
         again = [*sys.argv[1:], *([] if resume else ["--resume"])]
-        session.resume_hint = f"Go on with: {shlex.join(['hicra', *again])}"
+        launcher = "" if session.launch is None else " the same launcher and"
+        session.resume_hint = f"Go on with:{launcher} {shlex.join(['hicra', *again])}"
+    if session.launch is not None and stage.follow is not None:
+        return _launched(stage, session, session.launch, force=force, resume=resume)
     with session.registry(create=True) as registry:
         return executed(stage, session, registry, force=force, resume=resume)
 
 
-def executed(stage: "Stage", session: Session, registry: "Registry", *, force: bool, resume: bool) -> Report:
+def executed(
+    stage: "Stage",
+    session: Session,
+    registry: "Registry",
+    *,
+    force: bool,
+    resume: bool,
+    board: "Board | None" = None,
+) -> Report:
     """Run a stage and report its artifact with the numbers of its summary."""
     from hicra_cli.stages.base import execute
 
-    result = execute(stage, session.config, registry, session.output, force=force, resume=resume)
+    result = execute(stage, session.config, registry, session.output, force=force, resume=resume, board=board)
     metrics = summary_metrics(result.artifact.summary)
     state = "already published (same settings and inputs; --force repeats it)" if result.cached else "published"
     rows = [(name, f"{value:.6g}") for name, value in metrics.items()]
@@ -87,6 +102,49 @@ def executed(stage: "Stage", session: Session, registry: "Registry", *, force: b
     if rows:
         views.append(Table(("", ""), rows))
     return Report(views, [result.artifact], metrics, run_id=result.run_id, cached=result.cached)
+
+
+def _launched(stage: "Stage", session: Session, launch: "Launch", *, force: bool, resume: bool) -> Report:
+    """One of several processes: the first executes the stage and has the last word, the others work for it."""
+    from hicra_cli.rl.exchange import Board
+
+    board = Board(launch)
+    if launch.is_leader:
+        return _lead(stage, session, board, force=force, resume=resume)
+    try:
+        assert stage.follow is not None
+        stage.follow(session.config, session.output, board)
+    except BaseException:
+        if not board.is_told(patience_s=LAST_WORD_S):
+            session.output.talk = sys.stderr  # nobody else is left to say it
+        raise
+    finally:
+        board.all_here("end", patience_s=0)
+    return Report()
+
+
+def _lead(stage: "Stage", session: Session, board: "Board", *, force: bool, resume: bool) -> Report:
+    try:
+        with session.registry(create=True) as registry:
+            return executed(stage, session, registry, force=force, resume=resume, board=board)
+    except BaseException as error:
+        board.fail(error)
+        board.tell()
+        raise
+    finally:
+        board.assign(None)  # without work for them the others would wait
+        with _signals_ignored():  # a launcher that saw one process end sends SIGTERM to the rest
+            board.all_here("end", patience_s=LAST_WORD_S)  # this process may be the host of the board
+
+
+@contextmanager
+def _signals_ignored() -> Iterator[None]:
+    before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def summary_metrics(summary: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

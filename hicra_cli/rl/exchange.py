@@ -10,6 +10,7 @@ the alarm that ends long local work everywhere, and why the run failed.
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -46,10 +47,13 @@ class Board:
     def assignment(self, *, patience_s: float = 24 * 3600.0) -> dict[str, Any] | None:
         """The other ranks: what rank 0 wants done, None for nothing. Waits: rank 0 may have to fetch a model first."""
         deadline = time.monotonic() + patience_s
-        while not self.store.check(["work"]):
-            if time.monotonic() > deadline:
-                raise TrainingError("the first process of this run gave no work", fix="See what it said")
-            time.sleep(0.05)
+        try:
+            while not self.store.check(["work"]):
+                if time.monotonic() > deadline:
+                    raise TrainingError("the first process of this run gave no work", fix="See what it said")
+                time.sleep(0.05)
+        except RuntimeError as error:
+            raise lost_worker(error, self) from error
         work: dict[str, Any] | None = json.loads(self.store.get("work"))
         return work
 
@@ -59,7 +63,7 @@ class Board:
 
     def is_alarmed(self) -> bool:
         """Whether anybody raised the alarm."""
-        return self.store.check(["alarm"])
+        return self._has(["alarm"])
 
     def fail(self, error: BaseException) -> None:
         """Say why this worker ends; the first reason stays."""
@@ -71,7 +75,7 @@ class Board:
     def failure(self, *, patience_s: float = 0.0) -> HicraError | None:
         """Why the run failed on another worker, None where none has said so within the time given."""
         deadline = time.monotonic() + patience_s
-        while not self.store.check(["failure"]):
+        while not self._has(["failure"]):
             if time.monotonic() >= deadline:
                 return None
             time.sleep(0.05)
@@ -85,7 +89,7 @@ class Board:
     def is_told(self, *, patience_s: float) -> bool:
         """Whether rank 0 has told the user why the run failed, within the time given."""
         deadline = time.monotonic() + patience_s
-        while not (told := self.store.check(["told"])) and time.monotonic() < deadline:
+        while not (told := self._has(["told"])) and time.monotonic() < deadline:
             time.sleep(0.05)
         return told
 
@@ -98,13 +102,21 @@ class Board:
         self._put(f"{place}/{self.rank}", "1")
         names = [f"{place}/{rank}" for rank in range(self.size)]
         deadline = time.monotonic() + patience_s
-        while not (complete := self.store.check(names)) and time.monotonic() < deadline:
+        while not (complete := self._has(names)) and time.monotonic() < deadline:
             time.sleep(0.02)
         return complete
 
     def _put(self, key: str, value: str) -> None:
-        # An absent key counts as equal to an empty expectation, so this writes once and never overwrites.
-        self.store.compare_set(key, "", value)
+        # Without its host the board has no reader. An absent key counts as equal to an empty expectation, so this
+        # writes once and never overwrites.
+        with suppress(RuntimeError):
+            self.store.compare_set(key, "", value)
+
+    def _has(self, keys: list[str]) -> bool:
+        try:
+            return self.store.check(keys)
+        except RuntimeError:  # the process that keeps the board is gone, and what it knew
+            return False
 
 
 class Exchange:
