@@ -1,0 +1,70 @@
+"""How a run lays out its micro-batches: padded rows or one packed row, with or without shared prompts. Chosen once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from hicra_cli.core.errors import TrainingError
+from hicra_cli.rl.balance import TokenCost, cost_of
+
+# A micro-batch costs as much as so many tokens besides its own, on CPU (tests/benchmarks/bench_growth.py).
+_CALL_TOKENS = 64.0
+# Gathering the prompt's keys per response costs too; below this share of the work sharing does not pay.
+_SHARE_FROM = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """packed: one row without padding, else rows padded on the right. share_from: a prompt runs once for the responses
+    of its group where that saves at least this share of the step's work; 0 is always, above 1 never. cost: of tokens;
+    by default one that cuts into the fewest micro-batches.
+    """
+
+    packed: bool = False
+    share_from: float = 2.0
+    cost: TokenCost = field(default_factory=lambda: TokenCost(per_call=1e9))
+
+    def shares(self, groups: Sequence[tuple[int, Sequence[int]]]) -> bool:
+        """Whether these (prompt length, response lengths) run with shared prompts."""
+        if not self.packed or self.share_from > 1:
+            return False
+        alone = sum(self.cost.sequence(prompt, each) for prompt, responses in groups for each in responses)
+        together = sum(self.cost.shared(prompt, responses) for prompt, responses in groups)
+        return together <= (1 - self.share_from) * alone
+
+
+def choose_layout(model: Any, *, layout: str, share_prompts: str, dtype: torch.dtype, device: torch.device) -> Layout:
+    """The layout of a run. layout: `auto`, `padded` or `packed`; share_prompts: `auto`, `always` or `never`; dtype: of
+    the computation.
+
+    auto is packed where torch's variable-length kernel serves the model. Raises TrainingError where `packed` is asked
+    of a model that cannot, or `always` goes without packed rows.
+    """
+    from hicra_cli.rl.attention import packing_refusal, varlen_refusal
+
+    refusal = packing_refusal(model)
+    if layout == "packed" and refusal is not None:
+        raise TrainingError(
+            f"layout packed is refused for {type(model).__name__}: {refusal}", fix="Use --set train.layout=padded"
+        )
+    served = device.type == "cuda" and dtype in (torch.float16, torch.bfloat16) and varlen_refusal(model) is None
+    packed = layout == "packed" or (layout == "auto" and refusal is None and served)
+    if share_prompts == "always" and not packed:
+        raise TrainingError(
+            "share_prompts always needs packed rows, and this run has padded ones",
+            fix="Use --set train.layout=packed, or --set train.share_prompts=auto",
+        )
+    share_from = {"auto": _SHARE_FROM, "always": 0.0, "never": 2.0}[share_prompts]
+    return Layout(packed, share_from, _cost(model))
+
+
+def _cost(model: Any) -> TokenCost:
+    head = model.get_output_embeddings().weight.numel()
+    embedding = model.get_input_embeddings().weight
+    tied = model.get_output_embeddings().weight is embedding
+    total = sum(each.numel() for each in model.parameters())
+    layers = total - embedding.numel() - (0 if tied else head)
+    config = model.config.get_text_config(decoder=True)
+    return cost_of(config, head_weights=head, layer_weights=layers, call_tokens=_CALL_TOKENS)
