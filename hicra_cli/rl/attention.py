@@ -138,7 +138,9 @@ def _by_varlen(
 
     rows = [each.squeeze(0).transpose(0, 1).to(_compute_dtype(query)) for each in (query, key, value)]
     mixed: Any = varlen_attn(
-        *rows,
+        rows[0],
+        rows[1],
+        rows[2],
         segments.query_starts,
         segments.key_starts,
         max(segments.query_lengths),

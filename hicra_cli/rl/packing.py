@@ -95,7 +95,11 @@ class PackedRollouts:
         flat = _runs(self.starts[list(members)], lengths)
         targets = np.concatenate([each.token_ids for each in rollouts]).astype(np.int64)
         return MicroBatch(
-            *(torch.from_numpy(each).to(device) for each in (rows.ids, rows.predictor, targets, flat, lengths)),
+            input_ids=torch.from_numpy(rows.ids).to(device),
+            predictor=torch.from_numpy(rows.predictor).to(device),
+            targets=torch.from_numpy(targets).to(device),
+            flat=torch.from_numpy(flat).to(device),
+            lengths=torch.from_numpy(lengths).to(device),
             rollouts=rollouts,
             position_ids=None if rows.positions is None else torch.from_numpy(rows.positions).to(device),
             segments=None if rows.segments is None else rows.segments.segments(device),
@@ -169,12 +173,12 @@ class _Keys:
     keys: NDArray[np.int64] | None
 
     def segments(self, device: torch.device | str) -> Segments:
-        starts = [
+        query_starts, key_starts = (
             torch.from_numpy(np.concatenate([[0], np.cumsum(each)]).astype(np.int32)).to(device)
             for each in (self.query_lengths, self.key_lengths)
-        ]
+        )
         keys = None if self.keys is None else torch.from_numpy(self.keys).to(device)
-        return Segments(tuple(self.query_lengths), tuple(self.key_lengths), *starts, keys)
+        return Segments(tuple(self.query_lengths), tuple(self.key_lengths), query_starts, key_starts, keys)
 
 
 @dataclass(frozen=True, slots=True)

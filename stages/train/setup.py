@@ -22,6 +22,7 @@ from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.grams.matcher import PlanningMatcher
 from hicra_cli.rl.alpha import AdaptiveAlpha
 from hicra_cli.rl.exchange import Board
+from hicra_cli.rl.layout import choose_layout
 from hicra_cli.rl.lora import add_adapters, merged_weights
 from hicra_cli.rl.model import Policy, check_forward
 from hicra_cli.rl.optim import build_optimizer
@@ -67,6 +68,9 @@ def build_run(
         add_adapters(source.model, **train.lora.model_dump(), seed=config.seed)
     _prepare_model(source.model, checkpointing=train.gradient_checkpointing is True)
     policy = Policy(source.model, temperature=train.sampling.temperature, head_chunk=train.head_chunk)
+    layout = choose_layout(
+        source.model, layout=train.layout, share_prompts=train.share_prompts, dtype=compute, device=device
+    )
     workers.prepare(policy)
     optimizer = build_optimizer(
         policy.model, lr=train.lr, beta1=train.beta1, beta2=train.beta2, weight_decay=train.weight_decay
@@ -92,6 +96,7 @@ def build_run(
         autocast=partial(torch.autocast, device.type, dtype=torch.bfloat16, enabled=compute is torch.bfloat16),
         publish=partial(_publish, engine, workers, train.lora),
         seed=config.seed,
+        layout=layout,
     )
     state = TrainState(policy, optimizer, adaptive=AdaptiveAlpha(**train.adaptive.model_dump()))
     _self_check(state, tools, config, whole, FORWARD_TOLERANCE[compute], progress)
@@ -130,7 +135,7 @@ def probe_engine(engine: Engine, state: TrainState, tools: StepTools, config: Hi
     """Compare the engine's log-probs of a few fresh tokens with the trainer's; EngineError beyond the tolerance."""
 
     def trainer_logprobs(rollout: Rollout) -> NDArray[np.float32]:
-        micro = next(pack([rollout]).micro_batches([0], token_budget=1, device=tools.device))
+        micro = pack([rollout], tools.layout).micro_batch([0], tools.device)
         with torch.no_grad(), tools.autocast():
             logprobs: Tensor = state.policy(micro).logprobs
         return logprobs.float().cpu().numpy()
@@ -158,10 +163,10 @@ def _self_check(
 ) -> None:
     """Batched = single on the model at hand, and trainer = engine, before the first step."""
     prompts = tools.task.stream(0, 4, seed=tools.seed)
-    requests = [Request(prompt, tools.render(prompt), (0,)) for prompt in prompts]
+    requests = [Request(prompt, tools.render(prompt), (0, 1)) for prompt in prompts]
     short = config.train.sampling.model_copy(update={"max_new_tokens": min(16, config.train.sampling.max_new_tokens)})
     rollouts = tools.engine.generate(requests, short, Draws(tools.seed, "self-check"))
-    micro = next(pack(rollouts).micro_batches(range(len(rollouts)), token_budget=1 << 30, device=tools.device))
+    micro = pack(rollouts, tools.layout).micro_batch(range(len(rollouts)), tools.device)
     with tools.autocast():
         forward = check_forward(whole.model, micro, tolerance=tolerance)
     probe = probe_engine(tools.engine, state, tools, config)

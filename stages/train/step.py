@@ -41,7 +41,7 @@ def train_step(state: TrainState, tools: StepTools, config: TrainConfig, stop: S
             sampled = sample_groups(state, tools, config, stop)  # B rollouts, verdicts
         rollouts = sampled.rollouts
         with clock.phase("credit"):
-            packed = pack(rollouts)
+            packed = pack(rollouts, tools.layout)
             rewards = shaped_rewards(sampled, config)  # (B,)
             advantages = group_advantages(
                 rewards, group_size=config.group_size, scale=config.advantage_scale

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hicra_cli.core.records import Prompt
 from hicra_cli.engine.base import Engine
 from hicra_cli.grams.matcher import PlanningMatcher
+from hicra_cli.rl.layout import Layout
 from hicra_cli.rl.model import Policy
 from hicra_cli.rl.objective import Objective
 from hicra_cli.rl.parallel import Workers
@@ -27,6 +28,7 @@ class StepTools:
     without signal still have a gradient (entropy regularisation, KL), so they are computed too. needs_entropy: credit
     looks at the entropy of each token. reference: figures under the policy of the KL term. autocast: of the compute
     precision. publish: hand the policy's weights to the engine as a version.
+    layout: of the micro-batches.
     """
 
     task: Task
@@ -42,6 +44,7 @@ class StepTools:
     autocast: Callable[[], AbstractContextManager[Any]]
     publish: Callable[[Policy, int], None]
     seed: int
+    layout: Layout = field(default_factory=Layout)
 
     @property
     def device(self) -> torch.device:
