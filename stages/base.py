@@ -22,6 +22,8 @@ from hicra_cli.core.progress import Progress
 from hicra_cli.core.registry import Artifact, Registry
 from hicra_cli.tasks.base import Task
 
+from .unfinished import remember_plan, require_same_settings
+
 if TYPE_CHECKING:
     from hicra_cli.rl.exchange import Board
 
@@ -144,12 +146,15 @@ def execute(
     waiting = registry.unfinished(stage.kind, key) if stage.resumable else []
     if waiting and not resume:
         progress.note(f"an unfinished {stage.name} run with these settings exists; --resume would continue it")
+    if resume and not waiting and stage.resumable and not force:
+        require_same_settings(stage, plan, registry)
     if resume and not waiting:
         progress.note(f"no unfinished {stage.name} run with these settings: starting from the beginning")
     run_id = registry.start_run(stage.name, sys.argv, config.model_dump(mode="json"), environment())
     try:
         draft = registry.begin(stage.kind, plan.name, key=key, run_id=run_id, resume=resume and stage.resumable)
         try:
+            remember_plan(stage, plan, draft.path)
             workspace = Workspace(
                 config, registry, progress, plan, draft.path, run_id, key, resumed=resume and bool(waiting), board=board
             )

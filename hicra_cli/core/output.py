@@ -17,10 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
-from hicra_cli.core.progress import Advance
+from hicra_cli.core.progress import Advance, Dashboard, Figure, SilentDashboard
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from hicra_cli.core.dashboard import LiveBoard
 
 LINE_EVERY_S = 5.0
 
@@ -92,6 +94,7 @@ class Output:
     _console: "Console | None" = field(default=None, repr=False)
     _bars: Any = field(default=None, repr=False)
     _depth: int = field(default=0, repr=False)
+    _board: "LiveBoard | None" = field(default=None, repr=False)
 
     # ---- talk -------------------------------------------------------------------------------------------------
 
@@ -100,11 +103,25 @@ class Output:
         """A bar on a terminal, a plain line every few seconds elsewhere, nothing when quiet."""
         if self.quiet:
             yield _no_advance
+        elif self._board is not None:
+            yield from self._inside(self._board, label, total)
         elif self.talk.isatty() and self.console.is_terminal:
             yield from self._bar(label, total)
         else:
             meter = _LineMeter(self, label, total)
             yield meter.advance
+            meter.finish()
+
+    @contextmanager
+    def dashboard(self, label: str, total: int, *, done: int = 0) -> Iterator[Dashboard]:
+        """A live view on a terminal, else like `phase`. Phases inside it show in its line of activity."""
+        if self.quiet:
+            yield SilentDashboard()
+        elif self.talk.isatty() and self.console.is_terminal:
+            yield from self._live(label, total, done)
+        else:
+            meter = _LineMeter(self, label, total, done=done)
+            yield meter
             meter.finish()
 
     def note(self, text: str) -> None:
@@ -208,6 +225,33 @@ class Output:
         finally:
             self._close_bars(task)
 
+    def _live(self, label: str, total: int, done: int) -> Iterator[Dashboard]:
+        from rich.live import Live
+
+        from hicra_cli.core.dashboard import LiveBoard
+
+        board = LiveBoard(label, total, done=done, clean=clean, unicode=self.console.encoding.startswith("utf"))
+        with Live(board, console=self.console, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False):
+            self._board = board
+            try:
+                yield board
+            finally:
+                self._board = None
+
+    def _inside(self, board: "LiveBoard", label: str, total: int | None) -> Iterator[Advance]:
+        done = 0
+
+        def advance(count: int = 1, *, status: str = "") -> None:
+            nonlocal done
+            done += count
+            board.inner = f"{label} {done}{'' if total is None else f'/{total}'} {status}".rstrip()
+
+        advance(0)
+        try:
+            yield advance
+        finally:
+            board.inner = ""
+
     def _open_bars(self) -> Any:
         from rich.progress import (
             BarColumn,
@@ -247,12 +291,11 @@ class Output:
 class _LineMeter:
     """Progress for logs: a line at most every LINE_EVERY_S seconds, and one at the end of a phase that took longer."""
 
-    def __init__(self, output: Output, label: str, total: int | None) -> None:
+    def __init__(self, output: Output, label: str, total: int | None, *, done: int = 0) -> None:
         self._output = output
         self._label = label
         self._total = total
-        self._done = 0
-        self._told = 0
+        self._done = self._before = self._told = done
         self._status = ""
         self._started = self._spoken = time.monotonic()
 
@@ -267,6 +310,12 @@ class _LineMeter:
         if due:
             self._output.note(self._line(now))
 
+    def tell(self, activity: str) -> None:
+        return None
+
+    def show(self, figures: Sequence[Figure]) -> None:
+        return None
+
     def finish(self) -> None:
         if self._spoken > self._started and self._told < self._done:
             self._output.note(self._line(time.monotonic()))
@@ -274,8 +323,9 @@ class _LineMeter:
     def _line(self, now: float) -> str:
         elapsed = now - self._started
         parts = [f"{elapsed:.0f} s"]
-        if self._total and 0 < self._done < self._total:
-            parts.append(f"about {elapsed / self._done * (self._total - self._done):.0f} s left")
+        fresh = self._done - self._before
+        if self._total and fresh > 0 and self._done < self._total:
+            parts.append(f"about {elapsed / fresh * (self._total - self._done):.0f} s left")
         count = f"{self._done}/{self._total}" if self._total is not None else str(self._done)
         return f"{self._label}: {count} ({', '.join(parts)}) {self._status}".rstrip()
 

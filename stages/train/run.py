@@ -5,12 +5,16 @@ moment and resumed, it ends with the bytes of a run that was never stopped (on C
 """
 
 import shutil
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hicra_cli.config.load import flat
 from hicra_cli.config.root import HicraConfig
-from hicra_cli.core.errors import ArtifactError, HicraError
+from hicra_cli.config.train import TrainConfig
+from hicra_cli.core.errors import ArtifactError, HicraError, RunError
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.registry import Artifact, Registry
 from hicra_cli.engine.policy import LoadedPolicy
@@ -21,22 +25,29 @@ from hicra_cli.tasks.sources import content_digests
 from ..base import Input, Plan, Stage, Work, Workspace, execute
 from ..gram_sets import EMBEDDED, load_gram_set, resolve_gram_set
 from ..policies import resolve_policy
+from .best import alias_best
 from .company import assign, assigned, company, save_after_failure
-from .coverage import coverage_warning
 from .credit import GRAM_ALGOS
+from .disk import checkpoint_bytes, policy_bytes, require_room, writing
 from .evaluate import evaluate
+from .live import LiveView
 from .plan import describe_memory
 from .policies import publish_policy
 from .record import StepData
+from .resume import compare_machine, restore
 from .setup import build_run, probe_engine
 from .state import TrainState
 from .step import train_step
 from .stop import StopSignal, stop_signal
 from .store import append_policy, append_step, read_policies, read_steps, rewind, write_rollouts
 from .tools import StepTools
+from .trackers import TrackedRun, Trackers, require_trackers, tracking
+from .watch import StepWarnings, finite_record, non_finite_weight, require_finite_weights
 
 CHECKPOINTS = "checkpoints"
 SLOW_FOR_NANO = 1e-5
+# Inputs, which count by their digests; and what only listens: a bound that stopped a run may be raised to resume it.
+UNESSENTIAL = {"name", "policy", "gram_set", "reference", "trackers", "watch"}
 
 
 def run(config: HicraConfig, registry: Registry, progress: Progress) -> Artifact:
@@ -47,6 +58,7 @@ def run(config: HicraConfig, registry: Registry, progress: Progress) -> Artifact
 def plan(config: HicraConfig, registry: Registry) -> Plan:
     """Resolve policy and gram-set; what a different value of could change the result is in the settings."""
     train = config.train
+    require_trackers(train.trackers)
     policy = resolve_policy(train.policy, registry)
     grams = resolve_grams(config, registry)
     inputs: dict[str, Input] = {"policy": policy} | ({} if grams is None else {"gram_set": grams})
@@ -111,7 +123,8 @@ def work(workspace: Workspace) -> Work:
         _train(workspace)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     policies = [(workspace.registry.resolve(each["policy"]), each["step"]) for each in read_policies(folder)]
-    _alias_best(workspace.registry, policies, read_steps(folder))
+    metric = workspace.config.train.best_metric
+    alias_best(workspace.registry, policies, read_steps(folder), metric=metric, progress=workspace.progress)
     return Work(_summary(folder), [(policy, f"step-{step}") for policy, step in policies])
 
 
@@ -133,62 +146,113 @@ def _train(workspace: Workspace) -> None:
         state, tools, source = build_run(
             workspace.config, inputs["policy"].path, reference, gram_set, workspace.progress, stack, workspace.board
         )
-        if state.restore(folder / CHECKPOINTS, tools.workers):
+        if restore(state, folder / CHECKPOINTS, tools.workers, workspace.progress):
             tools.publish(state.policy, state.step)
             workspace.progress.note(f"resumed after step {state.step}")
         if workspace.leads:
-            rewind(folder, state.step)
+            with writing("going back to a checkpoint", folder):
+                rewind(folder, state.step)
+                compare_machine(folder / CHECKPOINTS, workspace.progress)
         with stop.shared(tools.workers, workspace.board):
+            _publish_if_missing(workspace, state, tools, source)
             _loop(workspace, state, tools, source, stop)
 
 
 def _loop(workspace: Workspace, state: TrainState, tools: StepTools, source: LoadedPolicy, stop: StopSignal) -> None:
-    train, checkpoints = workspace.config.train, workspace.folder / CHECKPOINTS
-    warned = False
-    with workspace.progress.phase(f"train {workspace.plan.name}", train.steps) as advance:
-        advance(state.step)
+    train, progress = workspace.config.train, workspace.progress
+    records = read_steps(workspace.folder) if workspace.leads else []
+    label = f"train {workspace.plan.name}"
+    with progress.dashboard(label, train.steps, done=state.step) as board, _trackers(workspace, records) as trackers:
+        tools = replace(tools, view=LiveView(board, records))
+        warnings = StepWarnings(train, with_grams=tools.matcher is not None, records=records)
         try:
             while state.step < train.steps:
                 with stop.deferred():
                     data = train_step(state, tools, train, stop)
-                    _record(workspace, state, tools, source, data, stop)
-                advance(1, status=_status(data.record))
-                if tools.matcher and not warned:
-                    warning = coverage_warning(data.record["hicra/planning_fraction"], train)
-                    warned = warning is not None
-                    if warning:
-                        workspace.progress.warn(f"step {state.step}: {warning}")
+                    record = _record(workspace, state, tools, source, data, stop)
+                    trackers.log(record)
+                tools.view.see(record)
+                for warning in warnings.of(record):
+                    progress.warn(f"step {state.step}: {warning}")
         except HicraError:
-            save_after_failure(state, checkpoints, tools.workers, workspace.board, keep=train.keep_checkpoints)
+            _keep_after_failure(workspace, state, tools)
             raise
 
 
 def _record(
     workspace: Workspace, state: TrainState, tools: StepTools, source: LoadedPolicy, data: StepData, stop: StopSignal
-) -> None:
+) -> dict[str, Any]:
     """Everything a finished step leaves behind, in an order that a crash cannot confuse: the checkpoint is last."""
-    train, folder, record = workspace.config.train, workspace.folder, data.record
-    record["policy/probe_nats"] = probe_engine(tools.engine, state, tools, workspace.config)
+    train, folder = workspace.config.train, workspace.folder
+    require_finite_weights(state.model, workers=tools.workers, step=state.step)
+    record = data.record | {"policy/probe_nats": probe_engine(tools.engine, state, tools, workspace.config)}
     if train.eval_every and state.step % train.eval_every == 0:
         record |= evaluate(state.step, tools, train, stop)
+    record = finite_record(record)
     if workspace.leads:
-        if train.save_rollouts_every and state.step % train.save_rollouts_every == 0:
-            write_rollouts(folder, data, workspace.plan.inputs["policy"].ref)
-        append_step(folder, record)
+        with writing(f"recording step {state.step}", folder):
+            if train.save_rollouts_every and state.step % train.save_rollouts_every == 0:
+                write_rollouts(folder, data, workspace.plan.inputs["policy"].ref)
+            append_step(folder, record)
     state.torn = False
-    if state.step % train.save_every == 0 or state.step == train.steps:
+    if _is_published(state, train):
+        tools.view.tell("save")
+        needed = policy_bytes(state) + checkpoint_bytes(state)
+        require_room(f"saving step {state.step}", folder, needed_bytes=needed)
+        _publish(workspace, state, tools, source)
+        with writing(f"writing the checkpoint of step {state.step}", folder):
+            state.save(folder / CHECKPOINTS, tools.workers, keep=train.keep_checkpoints)
+    return record
+
+
+def _is_published(state: TrainState, train: TrainConfig) -> bool:
+    return state.step % train.save_every == 0 or state.step == train.steps
+
+
+def _publish(workspace: Workspace, state: TrainState, tools: StepTools, source: LoadedPolicy) -> None:
+    with writing(f"publishing the policy of step {state.step}", workspace.folder):
         published = publish_policy(workspace, state, source, tools.workers)
         if published is not None:
-            append_policy(folder, state.step, published.ref)
-        state.save(folder / CHECKPOINTS, tools.workers, keep=train.keep_checkpoints)
+            append_policy(workspace.folder, state.step, published.ref)
 
 
-def _alias_best(registry: Registry, policies: list[tuple[Artifact, int]], steps: list[dict[str, Any]]) -> None:
-    """`best` is the published policy with the highest accuracy of the evaluation inside the run, where it ran."""
-    accuracy = {record["step"]: record["eval/accuracy"] for record in steps if "eval/accuracy" in record}
-    evaluated = [(accuracy[step], -step, policy) for policy, step in policies if step in accuracy]
-    if evaluated:
-        registry.set_alias(max(evaluated, key=lambda each: each[:2])[2], "best")
+def _publish_if_missing(workspace: Workspace, state: TrainState, tools: StepTools, source: LoadedPolicy) -> None:
+    """A step whose publication failed, for want of room say, has a checkpoint but no policy yet."""
+    published = [each["step"] for each in read_policies(workspace.folder)]
+    if state.step and _is_published(state, workspace.config.train) and state.step not in published:
+        _publish(workspace, state, tools, source)
+
+
+def _keep_after_failure(workspace: Workspace, state: TrainState, tools: StepTools) -> None:
+    """Save what is worth it; what stands in the way is warned of, because the failure itself is what ends the run."""
+    folder, keep = workspace.folder / CHECKPOINTS, workspace.config.train.keep_checkpoints
+    if state.torn or (folder / f"step-{state.step:06d}").exists():
+        return
+    if (name := non_finite_weight(state.model)) is not None:
+        workspace.progress.warn(f"the weights are not saved: {name} is not finite")
+        return
+    try:
+        with writing(f"writing the checkpoint of step {state.step}", folder):
+            if workspace.leads:
+                require_room(f"saving step {state.step}", folder, needed_bytes=checkpoint_bytes(state))
+            save_after_failure(state, folder, tools.workers, workspace.board, keep=keep)
+    except RunError as error:
+        workspace.progress.warn(f"step {state.step} has no checkpoint, the one before stays the newest: {error.what}")
+
+
+@contextmanager
+def _trackers(workspace: Workspace, records: Sequence[Mapping[str, Any]]) -> Iterator[Trackers]:
+    """The configured trackers, in the first process. Their run is named after the draft, which outlives interruptions
+    and becomes the artifact.
+    """
+    names = workspace.config.train.trackers if workspace.leads else []
+    if not names:
+        yield Trackers([])
+        return
+    name = f"{workspace.plan.name}-{workspace.folder.parent.name}"
+    run = TrackedRun(name, workspace.registry.home / "trackers" / name, flat(workspace.config))
+    with tracking(names, run, records, workspace.progress) as trackers:
+        yield trackers
 
 
 def _summary(folder: Path) -> dict[str, Any]:
@@ -202,13 +266,6 @@ def _summary(folder: Path) -> dict[str, Any]:
         if name in record
     }
     return {"steps": len(steps), **figures, "policies": read_policies(folder)}
-
-
-def _status(record: dict[str, Any]) -> str:
-    return (
-        f"reward {record['reward/mean']:.3f} · {record['response/length_mean_tokens']:.0f} tokens · "
-        f"planning {record['hicra/planning_fraction']:.1%} · {record['time/step_s']:.1f} s/step"
-    )
 
 
 STAGE = Stage("train", kind="training", code_version="1", plan=plan, work=work, resumable=True, follow=follow)

@@ -82,7 +82,9 @@ def graded_groups(
     def mine() -> list[list[tuple[Rollout, Verdict]]]:
         own = prompts[workers.rank :: workers.size]
         requests = [Request(prompt, tools.render(prompt), tuple(range(samples))) for prompt in own]
-        rollouts = tools.engine.generate(requests, sampling, draws)
+        doing = "evaluate" if draws.purpose == "eval" else "generate"
+        on_rollout = tools.view.count_rollouts(doing, len(requests) * samples)
+        rollouts = tools.engine.generate(requests, sampling, draws, on_rollout=on_rollout)
         pairs = list(zip(rollouts, tools.task.verdicts(rollouts), strict=True))
         return [pairs[start : start + samples] for start in range(0, len(pairs), samples)]
 

@@ -21,6 +21,7 @@ from hicra_cli.rl.packing import PackedRollouts, pack
 
 from .coverage import require_coverage
 from .credit import Signals
+from .live import LiveView
 from .record import Credit, Planning, StepData, Update, step_record
 from .sample import SampledGroups, sample_groups
 from .state import TrainState
@@ -35,7 +36,7 @@ def train_step(state: TrainState, tools: StepTools, config: TrainConfig, stop: S
     Interrupted before the first optimizer step it leaves the state as it was (but for gradients, which the caller
     drops); after it `state.torn` is set until the caller has recorded the step, and signals wait where that is short.
     """
-    clock = Clock()
+    clock = Clock(tools.view)
     with stop.allowed():
         with clock.phase("generate"):
             sampled = sample_groups(state, tools, config, stop)  # B rollouts, verdicts
@@ -162,14 +163,16 @@ def _planning(rollouts: list[Rollout], tools: StepTools, *, with_moves: bool) ->
 
 
 class Clock:
-    """Seconds per phase of one step."""
+    """Seconds per phase of one step; the view is told which one has begun."""
 
-    def __init__(self) -> None:
+    def __init__(self, view: LiveView) -> None:
+        self._view = view
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add the time of the block to phase `name`."""
+        self._view.tell(name)
         started = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started

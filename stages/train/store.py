@@ -24,7 +24,7 @@ ROLLOUTS = "rollouts"
 
 
 def append_step(folder: Path, record: Mapping[str, Any]) -> None:
-    """Add one line and make it durable."""
+    """Add one line and make it durable. `finite_record` has seen it: JSON has no word for NaN."""
     with (folder / STEPS).open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(record, sort_keys=True, allow_nan=False) + "\n")
         stream.flush()

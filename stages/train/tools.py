@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hicra_cli.core.progress import SilentDashboard
 from hicra_cli.core.records import Prompt
 from hicra_cli.engine.base import Engine
 from hicra_cli.grams.matcher import PlanningMatcher
@@ -19,6 +20,7 @@ from hicra_cli.rl.parallel import Workers
 from hicra_cli.tasks.base import Task
 
 from .credit import Credit
+from .live import LiveView
 from .reference import Reference
 
 
@@ -27,7 +29,7 @@ class StepTools:
     """render: prompt → (P,) int32 token ids. credit: the step's signals → (N,). learns_from_all: rollouts of groups
     without signal still have a gradient (entropy regularisation, KL), so they are computed too. needs_entropy: credit
     looks at the entropy of each token. reference: figures under the policy of the KL term. autocast: of the compute
-    precision. publish: hand the policy's weights to the engine as a version.
+    precision. publish: hand the policy's weights to the engine as a version. view: is told what the step is busy with.
     layout: of the micro-batches.
     """
 
@@ -45,6 +47,7 @@ class StepTools:
     publish: Callable[[Policy, int], None]
     seed: int
     layout: Layout = field(default_factory=Layout)
+    view: LiveView = field(default_factory=lambda: LiveView(SilentDashboard(), []))
 
     @property
     def device(self) -> torch.device:

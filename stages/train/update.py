@@ -23,6 +23,7 @@ from .reference import Reference
 from .state import TrainState
 from .stop import StopSignal
 from .tools import StepTools
+from .watch import UpdateWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +95,14 @@ def learn(
             ref,
         )
     latest = Figures(batch.packed.num_tokens, tools.device)
+    sound = UpdateWatch(fixed.sampler_logprobs, fixed.old_logprobs, config.watch, tools.workers, step=state.step + 1)
     losses, grad_norms = [], []
     for epoch in range(config.epochs):
         for members in minibatches(len(batch.lengths), config, seed=tools.seed, step=state.step, epoch=epoch):
             with stop.allowed():
                 losses.append(_accumulate_gradient(members, batch, fixed, latest, state, tools, config, stop))
                 grad_norms.append(tools.workers.clip_gradients(state.policy, max_norm=config.max_grad_norm))
+                sound.require(latest.logprobs, loss=losses[-1], grad_norm=grad_norms[-1])
             state.torn = True
             optimizer_step(state.optimizer, lr=lr, grad_norm=grad_norms[-1], step=state.step)
     latest.shared(tools)
