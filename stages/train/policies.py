@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from hicra_cli.config.train import LoraConfig
+from hicra_cli.core.quiet import no_progress_bars
 from hicra_cli.core.registry import Artifact
 from hicra_cli.engine.policy import LoadedPolicy
 from hicra_cli.rl.lora import adapter_weights, merged_weights, save_adapter
@@ -69,7 +70,7 @@ def write_policy(
         name: tensor.to(dtype) if tensor.is_floating_point() else tensor
         for name, tensor in merged_weights(named.items(), scale=lora.alpha / max(lora.rank, 1))
     }
-    with torch.no_grad():
+    with torch.no_grad(), no_progress_bars():
         state.model.save_pretrained(folder, state_dict=tensors, safe_serialization=True)
     if lora.rank:
         save_adapter(folder / "adapter", adapter_weights(named.items()), **lora.model_dump(), base=base)

@@ -57,7 +57,7 @@ def build_run(
     """Load the policy and put the tools around it; resources are closed by `stack`."""
     train = config.train
     set_threads(config, processes=1 if board is None else board.launch.local_size)
-    workers = build_workers(config, resolve_device(config), policy_path, board)
+    workers = build_workers(config, resolve_device(config), policy_path, board, progress)
     device = workers.device
     compute = compute_dtype(train, on_cpu=device.type == "cpu")
     config = with_engine_dtype(config, on_cpu=device.type == "cpu")

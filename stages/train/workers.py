@@ -7,6 +7,7 @@ import torch
 from hicra_cli.config.launch import Launch
 from hicra_cli.config.root import HicraConfig
 from hicra_cli.core.errors import ConfigError
+from hicra_cli.core.progress import Progress
 from hicra_cli.rl.exchange import Board, Exchange
 from hicra_cli.rl.parallel import OneWorker, Workers
 from hicra_cli.rl.replicated import Replicated
@@ -17,7 +18,9 @@ from .precision import compute_dtype
 MODEL_SHARE = 0.5  # of a device's memory for weights, gradients and moments; the rest is for activations and sampling
 
 
-def build_workers(config: HicraConfig, device: torch.device, policy: Path, board: Board | None) -> Workers:
+def build_workers(
+    config: HicraConfig, device: torch.device, policy: Path, board: Board | None, progress: Progress
+) -> Workers:
     """The workers of a run, joined: every process of the launch calls this. board: of the launch, None when alone.
 
     Raises ConfigError for a layout that cannot be had.
@@ -33,7 +36,9 @@ def build_workers(config: HicraConfig, device: torch.device, policy: Path, board
         return OneWorker(device)
     device = _own_device(device, board.launch)
     exchange = Exchange(board, device, timeout_s=config.train.worker_timeout_s)
-    if _is_sharded(config, device, policy, asked=backend == "fsdp"):
+    is_sharded = _is_sharded(config, device, policy, asked=backend == "fsdp")
+    progress.note(f"{board.size} processes, each with a {'shard' if is_sharded else 'copy'} of the weights")
+    if is_sharded:
         from hicra_cli.rl.sharded import Sharded  # takes a second to import
 
         return Sharded(exchange, compute_dtype=compute_dtype(config.train, on_cpu=device.type == "cpu"))

@@ -9,12 +9,16 @@ import sys
 import traceback
 
 
-def launch(size, work):
-    """Run `work()` as ranks 0 … size - 1, with a launcher's environment; returns the exit codes by rank."""
+def launch(size, work, *, pids=None):
+    """Run `work()` as ranks 0 … size - 1, with a launcher's environment; returns the exit codes by rank.
+
+    pids: a list that gets the processes' ids while they run.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    pids = [_fork(rank, size, port, work) for rank in range(size)]
+    pids = [] if pids is None else pids
+    pids.extend(_fork(rank, size, port, work) for rank in range(size))
     return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
 
 
