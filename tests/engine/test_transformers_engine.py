@@ -156,11 +156,12 @@ def test_a_shared_prefill_gives_the_samples_of_separate_ones():
 def test_a_prompt_runs_through_the_model_once_however_many_samples_it_has():
     model = tiny_model()
     engine = engine_of(model)
-    widths: list[tuple[int, int]] = []
-    model.model.embed_tokens.register_forward_hook(lambda module, inputs, output: widths.append(inputs[0].shape))
+    shapes: list[tuple[int, ...]] = []
+    model.model.embed_tokens.register_forward_hook(lambda module, inputs, output: shapes.append((*inputs[0].shape,)))
     engine.generate([request_of("a", 20, 8), request_of("b", 11, 8)], SAMPLING, DRAWS)
-    assert [width for width in widths if width[1] > 1] == [(2, 19)]
-    assert max(rows for rows, width in widths if width == 1) == 16
+    # The prompts but their last tokens, then one token of each row at every step.
+    assert shapes[:2] == [(2, 19), (16,)]
+    assert {len(shape) for shape in shapes[1:]} == {1}
 
 
 def test_finished_rows_leave_the_batch_and_waiting_ones_take_their_place():
