@@ -10,7 +10,6 @@ the alarm that ends long local work everywhere, and why the run failed.
 import json
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -39,6 +38,7 @@ class Board:
         self.size = launch.size
         store, _, _ = next(rendezvous("env://", launch.rank, launch.size, timeout=timedelta(seconds=timeout_s)))
         self.store = PrefixStore("hicra", store)
+        self._gone = False
 
     def assign(self, work: Mapping[str, Any] | None) -> None:
         """Rank 0: say what the others shall do; None lets them go. Only the first call counts."""
@@ -46,14 +46,8 @@ class Board:
 
     def assignment(self, *, patience_s: float = 24 * 3600.0) -> dict[str, Any] | None:
         """The other ranks: what rank 0 wants done, None for nothing. Waits: rank 0 may have to fetch a model first."""
-        deadline = time.monotonic() + patience_s
-        try:
-            while not self.store.check(["work"]):
-                if time.monotonic() > deadline:
-                    raise TrainingError("the first process of this run gave no work", fix="See what it said")
-                time.sleep(0.05)
-        except RuntimeError as error:
-            raise lost_worker(error, self) from error
+        if not self._wait(["work"], patience_s):
+            raise TrainingError("the first process of this run gave no work", fix="See what it said")
         work: dict[str, Any] | None = json.loads(self.store.get("work"))
         return work
 
@@ -74,11 +68,8 @@ class Board:
 
     def failure(self, *, patience_s: float = 0.0) -> HicraError | None:
         """Why the run failed on another worker, None where none has said so within the time given."""
-        deadline = time.monotonic() + patience_s
-        while not self._has(["failure"]):
-            if time.monotonic() >= deadline:
-                return None
-            time.sleep(0.05)
+        if not self._wait(["failure"], patience_s):
+            return None
         words = json.loads(self.store.get("failure"))
         if words["rank"] == self.rank:
             return None
@@ -88,10 +79,7 @@ class Board:
 
     def is_told(self, *, patience_s: float) -> bool:
         """Whether rank 0 has told the user why the run failed, within the time given."""
-        deadline = time.monotonic() + patience_s
-        while not (told := self._has(["told"])) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return told
+        return self._wait(["told"], patience_s)
 
     def tell(self) -> None:
         """Rank 0: the reason is known here and goes to the user."""
@@ -101,22 +89,29 @@ class Board:
         """Whether all workers have come to `place` (a name of this moment) within the time given. No collective."""
         self._put(f"{place}/{self.rank}", "1")
         names = [f"{place}/{rank}" for rank in range(self.size)]
-        deadline = time.monotonic() + patience_s
-        while not (complete := self._has(names)) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return complete
+        return self._wait(names, patience_s)
 
     def _put(self, key: str, value: str) -> None:
-        # Without its host the board has no reader. An absent key counts as equal to an empty expectation, so this
-        # writes once and never overwrites.
-        with suppress(RuntimeError):
-            self.store.compare_set(key, "", value)
+        # An absent key counts as equal to an empty expectation, so this writes once and never overwrites.
+        if not self._gone:
+            try:
+                self.store.compare_set(key, "", value)
+            except RuntimeError:
+                self._gone = True  # with the process that keeps the board its readers are gone too
 
     def _has(self, keys: list[str]) -> bool:
-        try:
-            return self.store.check(keys)
-        except RuntimeError:  # the process that keeps the board is gone, and what it knew
-            return False
+        if not self._gone:
+            try:
+                return self.store.check(keys)
+            except RuntimeError:
+                self._gone = True
+        return False
+
+    def _wait(self, keys: list[str], patience_s: float) -> bool:
+        deadline = time.monotonic() + patience_s
+        while not (there := self._has(keys)) and not self._gone and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return there
 
 
 class Exchange:
