@@ -50,12 +50,13 @@ def cost_of(config: Any, *, head_weights: int, layer_weights: int, call_tokens: 
     parameter, backward 4; the head computes its logits twice. A pair takes 4 x width of heads forward (scores, mix)
     and 10 backward (scores again, then four products). call_tokens: a call costs as much as so many tokens; measured.
     """
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    heads = getattr(config, "num_attention_heads", 0)
+    width = getattr(config, "head_dim", None) or config.hidden_size // max(heads, 1)
     per_token = 6.0 * layer_weights
     return TokenCost(
         per_token=per_token,
         per_response_token=8.0 * head_weights,
-        per_pair=14.0 * config.num_hidden_layers * config.num_attention_heads * width,
+        per_pair=14.0 * config.num_hidden_layers * heads * width,
         per_call=call_tokens * per_token,
     )
 

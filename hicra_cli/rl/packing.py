@@ -133,7 +133,8 @@ class PackedRollouts:
         """One worker's units as micro-batches, the costliest first."""
         sizes = [self._size(unit) for unit in units]
         if self.layout.packed:
-            rows = [[units[place] for place in row] for row in fill_rows(sizes, token_budget=token_budget)]
+            filled = fill_rows(sizes, token_budget=min(token_budget, self.layout.row_tokens))
+            rows = [[units[place] for place in row] for row in filled]
         else:
             order = sorted(range(len(units)), key=lambda place: (-sizes[place], units[place]))
             runs = cut_padded([sizes[place] for place in order], token_budget=token_budget, cost=self.layout.cost)
