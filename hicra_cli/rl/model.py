@@ -1,9 +1,10 @@
 """The policy's forward pass for training: hidden states of the backbone, then the fused head.
 
-A start-up self-check compares this path with the model's own logits, one sequence at a time, and refuses
-architectures whose head does more than multiply (logit soft-capping, scaling, a bias).
+The head is a matrix product, with the bias, scale and soft-cap that the model's configuration names. A start-up
+self-check compares this path with the model's own logits, one sequence at a time, and refuses what does anything else.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from hicra_cli.core.errors import TrainingError
 from hicra_cli.rl.attention import packed_inputs, use_packed_attention
-from hicra_cli.rl.head import token_statistics
+from hicra_cli.rl.head import token_losses, token_statistics
 from hicra_cli.rl.objective import Objective, TokenTerms
 from hicra_cli.rl.packing import MicroBatch
 
@@ -44,13 +45,16 @@ class Policy(nn.Module):
     def forward(
         self, micro: MicroBatch, objective: Objective | None = None, terms: TokenTerms | None = None
     ) -> Forward:
-        logprobs, entropy = policy_statistics(
-            self.model, micro, temperature=self.temperature, head_chunk=self.head_chunk
-        )
+        head = head_inputs(self.model, predictor_states(self.model, micro))
+        inputs = head.hidden, head.weight, micro.targets
+        how: Any = {"temperature": self.temperature, "chunk": self.head_chunk, "softcap": head.softcap}
+        if objective is not None and terms is not None and objective.by_token:
+            loss, logprobs, entropy = token_losses(*inputs, objective, terms, **how)
+            return Forward(logprobs, entropy, loss)
+        logprobs, entropy = token_statistics(*inputs, **how)
         if objective is None or terms is None:
             return Forward(logprobs, entropy, logprobs.new_zeros(()))
-        loss = objective.losses(logprobs, entropy, terms).sum()
-        return Forward(logprobs.detach(), entropy.detach(), loss)
+        return Forward(logprobs.detach(), entropy.detach(), objective.losses(logprobs, entropy, terms).sum())
 
 
 def policy_statistics(
@@ -60,9 +64,35 @@ def policy_statistics(
 
     Returns two (n,) float32 tensors in the order of `micro.flat`, nats, differentiable in the model's parameters.
     """
-    hidden = predictor_states(model, micro)
-    head = model.get_output_embeddings()  # type: ignore[operator]
-    return token_statistics(hidden, head.weight, micro.targets, temperature=temperature, chunk=head_chunk)
+    head = head_inputs(model, predictor_states(model, micro))
+    return token_statistics(
+        head.hidden, head.weight, micro.targets, temperature=temperature, chunk=head_chunk, softcap=head.softcap
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HeadInputs:
+    """What the head multiplies. hidden: (n, H). weight: (V, H). softcap: bound of the logits, None without one."""
+
+    hidden: Tensor
+    weight: Tensor
+    softcap: float | None
+
+
+def head_inputs(model: Any, hidden: Tensor) -> HeadInputs:
+    """hidden and the output embedding such that their product, capped, is the model's logits.
+
+    A scale of the logits goes into hidden; a bias becomes one more column of the weight, beside a column of ones.
+    """
+    head = model.get_output_embeddings()
+    config = model.config.get_text_config()
+    scale = (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+    weight: Tensor = head.weight
+    if getattr(head, "bias", None) is not None:
+        hidden = torch.cat([hidden, hidden.new_ones(len(hidden), 1)], dim=1)
+        weight = torch.cat([weight, head.bias[:, None]], dim=1)
+    softcap = getattr(config, "final_logit_softcapping", None)
+    return HeadInputs(hidden if scale == 1.0 else hidden * scale, weight, softcap)
 
 
 def predictor_states(model: nn.Module, micro: MicroBatch) -> Tensor:
@@ -99,6 +129,15 @@ def check_forward(model: nn.Module, micro: MicroBatch, *, tolerance: float) -> f
         raise TrainingError(
             f"micro-batched log-probs differ from single ones by {worst:.2e} nats (tolerance {tolerance:.0e})",
             where=type(model).__name__,
-            fix="This architecture has a head or attention that hicra cannot train exactly; use another model",
+            fix="This architecture has a head or attention that hicra cannot train exactly; use another model"
+            + _unusual(model),
         )
     return worst
+
+
+def _unusual(model: Any) -> str:
+    """What the configuration says of logits and attention that may be the reason of a difference; "" if nothing."""
+    words = ("softcap", "logit", "sliding_window", "attention_chunk", "position_embedding_type")
+    values = model.config.get_text_config().to_dict()
+    found = [f"{name} {value!r}" for name, value in values.items() if value and any(word in name for word in words)]
+    return f" (its configuration has {', '.join(found)})" if found else ""
