@@ -183,7 +183,7 @@ class TrainConfig(Section):
     layout: Literal["auto", "padded", "packed"] = Field(
         "auto",
         description="`packed`: one row of sequences without padding; `padded`: rows sorted by length; auto is packed "
-        "on a GPU and padded on CPU, where attention has no packed kernel.",
+        "where the model can and, on a GPU, computes in 16 bits.",
     )
     share_prompts: Literal["auto", "always", "never"] = Field(
         "auto",
@@ -204,8 +204,8 @@ class TrainConfig(Section):
     token_budget: int = Field(
         8192,
         ge=64,
-        description="Tokens (prompt + response, with padding on CPU) per micro-batch; only memory and speed depend on "
-        "it.",
+        description="Tokens (prompt + response, padding included) per micro-batch, at most; only memory and speed "
+        "depend on it.",
     )
     head_chunk: int = Field(4096, ge=16, description="Response tokens whose logits exist at once in the fused head.")
     gradient_checkpointing: bool | Literal["auto"] = Field(

@@ -9,8 +9,6 @@ import torch
 from hicra_cli.core.errors import TrainingError
 from hicra_cli.rl.balance import TokenCost, cost_of
 
-# A micro-batch costs as much as so many tokens besides its own, on CPU (tests/benchmarks/bench_growth.py).
-_CALL_TOKENS = 64.0
 # Gathering the prompt's keys per response costs too; below this share of the work sharing does not pay. Measured on one
 # core: saving 1.4 % of the work changed the time by 0.4 %, saving 5 % by 1.7 %, saving 26 % by 13 %.
 _SHARE_FROM = 0.05
@@ -75,4 +73,4 @@ def _cost(model: Any) -> TokenCost:
     total = sum(each.numel() for each in model.parameters())
     layers = total - embedding.numel() - (0 if tied else head)
     config = model.config.get_text_config(decoder=True)
-    return cost_of(config, head_weights=head, layer_weights=layers, call_tokens=_CALL_TOKENS)
+    return cost_of(config, head_weights=head, layer_weights=layers, all_weights=total)

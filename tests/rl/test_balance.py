@@ -23,9 +23,10 @@ def test_the_cost_of_a_shared_prompt_by_hand():
 
 
 def test_the_cost_of_a_model_counts_its_heads_and_layers():
-    # 2 layers, 2 heads of 8: 14 * 2 * 2 * 8 = 448 per pair; 6 per layer weight, 8 per head weight
-    cost = cost_of(CONFIGS["qwen3"](), head_weights=100, layer_weights=50, call_tokens=2)
-    assert cost == TokenCost(per_token=300, per_response_token=800, per_pair=448, per_call=600)
+    # 2 layers, 2 heads of 8: 14 * 2 * 2 * 8 = 448 per pair; 6 per layer weight, 8 per head weight;
+    # 32 * 300 + 200 * 170 = 43600 per call
+    cost = cost_of(CONFIGS["qwen3"](), head_weights=100, layer_weights=50, all_weights=170)
+    assert cost == TokenCost(per_token=300, per_response_token=800, per_pair=448, per_call=43600)
 
 
 @given(st.lists(st.floats(0.1, 100), min_size=1, max_size=60), st.integers(1, 6))
