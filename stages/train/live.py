@@ -39,7 +39,7 @@ class LiveView:
         def count(rollout: object) -> None:
             nonlocal done
             done += 1
-            self._dashboard.tell(f"{doing} {done}/{total} rollouts")
+            self.tell(f"{doing} {done}/{total} rollouts")
 
         return count
 

@@ -47,7 +47,7 @@ from .watch import StepWarnings, finite_record, non_finite_weight, require_finit
 CHECKPOINTS = "checkpoints"
 SLOW_FOR_NANO = 1e-5
 # Inputs, which count by their digests; and what only listens: a bound that stopped a run may be raised to resume it.
-UNESSENTIAL = {"name", "policy", "gram_set", "reference", "trackers", "watch"}
+UNESSENTIAL = {"name", "policy", "gram_set", "reference", "trackers", "watch", "worker_timeout_s"}
 
 
 def run(config: HicraConfig, registry: Registry, progress: Progress) -> Artifact:
@@ -70,7 +70,7 @@ def plan(config: HicraConfig, registry: Registry) -> Plan:
         "engine": config.engine.model_dump(mode="json"),
         "device": config.device,
         **content_digests(config.task),
-        "train": train.model_dump(mode="json", exclude={"name", "policy", "gram_set", "reference", "worker_timeout_s"}),
+        "train": train.model_dump(mode="json", exclude=UNESSENTIAL),
     }
     return Plan(train.name or train.algo, inputs, settings, describe_memory(policy.path, config))
 
