@@ -1,5 +1,6 @@
 """Which workers a run has: one process, or several of a launch with the weights copied or sharded."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -34,6 +35,9 @@ def build_workers(
         )
     if board is None:
         return OneWorker(device)
+    # accelerate's configuration for FSDP makes transformers load weights in the first process only, and hand out empty
+    # ones elsewhere for accelerate to fill.
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     device = _own_device(device, board.launch)
     exchange = Exchange(board, device, timeout_s=config.train.worker_timeout_s)
     is_sharded = _is_sharded(config, device, policy, asked=backend == "fsdp")

@@ -24,13 +24,16 @@ def with_hicra(tmp_path):
 
 def test_every_example_is_run_by_a_test_of_this_file():
     assert {path.name for path in EXAMPLES.iterdir() if path.name != "__pycache__"} == {
+        "accelerate_fsdp.yaml",  # used in tests/stages/test_train_parallel.py
         "alpha_sweep.yaml",  # read in tests/commands/test_pipeline.py
         "ci.sh",
         "grams_from_rollouts.yaml",  # run there
         "learning_table.py",
         "mask_in_your_trainer.py",
+        "multi_node.sh",  # run in test_multi_node.py
         "python_api.py",
         "reward_function.py",  # run in tests/grading/test_functions_example.py
+        "slurm.sbatch",  # run in test_multi_node.py
     }
 
 

@@ -14,12 +14,17 @@ def launch(size, work, *, pids=None):
 
     pids: a list that gets the processes' ids while they run.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     pids = [] if pids is None else pids
     pids.extend(_fork(rank, size, port, work) for rank in range(size))
     return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+
+
+def free_port():
+    """A port of this machine that nobody has at the moment."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def _fork(rank, size, port, work):
