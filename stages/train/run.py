@@ -31,7 +31,7 @@ from .credit import GRAM_ALGOS
 from .disk import checkpoint_bytes, policy_bytes, require_room, writing
 from .evaluate import evaluate
 from .live import LiveView
-from .plan import describe_memory
+from .plan import MemoryLines, measured_memory
 from .policies import publish_policy
 from .record import StepData
 from .resume import compare_machine, restore
@@ -72,7 +72,7 @@ def plan(config: HicraConfig, registry: Registry) -> Plan:
         **content_digests(config.task),
         "train": train.model_dump(mode="json", exclude=UNESSENTIAL),
     }
-    return Plan(train.name or train.algo, inputs, settings, describe_memory(policy.path, config))
+    return Plan(train.name or train.algo, inputs, settings, MemoryLines(policy.path, config))
 
 
 def resolve_grams(config: HicraConfig, registry: Registry) -> Input | None:
@@ -161,7 +161,7 @@ def _train(workspace: Workspace) -> None:
 def _loop(workspace: Workspace, state: TrainState, tools: StepTools, source: LoadedPolicy, stop: StopSignal) -> None:
     train, progress = workspace.config.train, workspace.progress
     records = read_steps(workspace.folder) if workspace.leads else []
-    label = f"train {workspace.plan.name}"
+    label, first = f"train {workspace.plan.name}", state.step + 1
     with progress.dashboard(label, train.steps, done=state.step) as board, _trackers(workspace, records) as trackers:
         tools = replace(tools, view=LiveView(board, records))
         warnings = StepWarnings(train, with_grams=tools.matcher is not None, records=records)
@@ -172,6 +172,8 @@ def _loop(workspace: Workspace, state: TrainState, tools: StepTools, source: Loa
                     record = _record(workspace, state, tools, source, data, stop)
                     trackers.log(record)
                 tools.view.see(record)
+                if state.step == first:
+                    progress.note(measured_memory(record["memory/peak_bytes"], tools.predicted_bytes))
                 for warning in warnings.of(record):
                     progress.warn(f"step {state.step}: {warning}")
         except HicraError:
@@ -185,7 +187,10 @@ def _record(
     """Everything a finished step leaves behind, in an order that a crash cannot confuse: the checkpoint is last."""
     train, folder = workspace.config.train, workspace.folder
     require_finite_weights(state.model, workers=tools.workers, step=state.step)
-    record = data.record | {"policy/probe_nats": probe_engine(tools.engine, state, tools, workspace.config)}
+    record = data.record | {
+        "policy/probe_nats": probe_engine(tools.engine, state, tools, workspace.config),
+        "memory/predicted_bytes": tools.predicted_bytes,
+    }
     if train.eval_every and state.step % train.eval_every == 0:
         record |= evaluate(state.step, tools, train, stop)
     record = finite_record(record)

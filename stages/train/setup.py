@@ -35,6 +35,7 @@ from ..base import build_task
 from .audit import PromptAudit, audit_prompts, prompt_limit
 from .credit import ENTROPY_ALGOS, choose_credit
 from .objective import choose_objective
+from .plan import RunPlan, Team, plan_run, resident_bytes, this_machine, wants_checkpointing
 from .precision import compute_dtype, stored_dtype, with_engine_dtype
 from .reference import load_reference
 from .sample import longest_sampling
@@ -62,11 +63,16 @@ def build_run(
     compute = compute_dtype(train, on_cpu=device.type == "cpu")
     config = with_engine_dtype(config, on_cpu=device.type == "cpu")
     stored = stored_dtype(train, on_cpu=device.type == "cpu")
+    resident = 0 if device.type == "cuda" else resident_bytes()  # peaks on a GPU are of tensors alone
     # What will be sharded is loaded on the host: no device needs room for the whole of it.
     source = load_policy(policy_path, dtype=stored, device=torch.device("cpu") if workers.lockstep else device)
     if train.lora.rank:
         add_adapters(source.model, **train.lora.model_dump(), seed=config.seed)
-    _prepare_model(source.model, checkpointing=train.gradient_checkpointing is True)
+    task = stack.enter_context(build_task(config))
+    audit = _audit(task, source, config, progress)
+    longest_prompt = audit.max_tokens if audit.limit is None else min(audit.max_tokens, audit.limit)
+    plan = _plan(config, policy_path, workers, longest_prompt, progress, board)
+    _prepare_model(source.model, checkpointing=workers.any(wants_checkpointing(plan, train)))
     policy = Policy(source.model, temperature=train.sampling.temperature, head_chunk=train.head_chunk)
     layout = choose_layout(
         source.model, layout=train.layout, share_prompts=train.share_prompts, dtype=compute, device=device
@@ -75,9 +81,6 @@ def build_run(
     optimizer = build_optimizer(
         policy.model, lr=train.lr, beta1=train.beta1, beta2=train.beta2, weight_decay=train.weight_decay
     )
-    task = stack.enter_context(build_task(config))
-    audit = _audit(task, source, config, progress)
-    longest_prompt = audit.max_tokens if audit.limit is None else min(audit.max_tokens, audit.limit)
     whole = _whole_policy(config, policy_path, workers) or source
     engine = stack.enter_context(
         build_engine(config, whole, sampling=longest_sampling(train), longest_prompt=longest_prompt)
@@ -97,10 +100,22 @@ def build_run(
         publish=partial(_publish, engine, workers, train.lora),
         seed=config.seed,
         layout=layout,
+        predicted_bytes=None if isinstance(plan, str) else resident + plan.memory.peak,
     )
     state = TrainState(policy, optimizer, adaptive=AdaptiveAlpha(**train.adaptive.model_dump()))
     _self_check(state, tools, config, whole, FORWARD_TOLERANCE[compute], progress)
     return state, tools, source
+
+
+def _plan(
+    config: HicraConfig, path: Path, workers: Workers, longest_prompt: int, progress: Progress, board: Board | None
+) -> RunPlan | str:
+    """The memory plan of this run, told to the user."""
+    machine = this_machine(config, processes=1 if board is None else board.launch.local_size)
+    team = Team(workers.size, workers.size if workers.lockstep else 1)
+    plan = plan_run(path, config, machine, longest_prompt=longest_prompt, team=team)
+    progress.note(f"memory cannot be predicted: {plan}" if isinstance(plan, str) else plan.summary)
+    return plan
 
 
 def _whole_policy(config: HicraConfig, path: Path, workers: Workers) -> LoadedPolicy | None:

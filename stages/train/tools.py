@@ -30,7 +30,7 @@ class StepTools:
     without signal still have a gradient (entropy regularisation, KL), so they are computed too. needs_entropy: credit
     looks at the entropy of each token. reference: figures under the policy of the KL term. autocast: of the compute
     precision. publish: hand the policy's weights to the engine as a version. view: is told what the step is busy with.
-    layout: of the micro-batches.
+    layout: of the micro-batches. predicted_bytes: of memory at the highest, None where no plan could be made.
     """
 
     task: Task
@@ -47,6 +47,7 @@ class StepTools:
     publish: Callable[[Policy, int], None]
     seed: int
     layout: Layout = field(default_factory=Layout)
+    predicted_bytes: int | None = None
     view: LiveView = field(default_factory=lambda: LiveView(SilentDashboard(), []))
 
     @property

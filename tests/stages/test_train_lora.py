@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from hicra_cli.core.errors import Interrupted, UsageError
-from hicra_cli.core.progress import SilentProgress
+from hicra_cli.core.progress import SilentDashboard, SilentProgress
 from hicra_cli.core.registry import Registry
 from hicra_cli.embedded import policy_path
 from hicra_cli.engine.policy import load_policy
@@ -96,21 +96,21 @@ def test_four_steps_are_two_and_a_resume_and_two(tmp_path, run):
 def interrupt_after(home, config, *, steps):
     """Train until the record of step `steps` is written, then as if SIGINT had come."""
 
-    class Stopping(SilentProgress):
+    class Stopping(SilentDashboard):
+        done = 0
+
+        def advance(self, count=1, *, status=""):
+            self.done += count
+            if self.done >= steps:
+                raise Interrupted("stopped by the test")
+
+    class StoppingProgress(SilentProgress):
         @contextmanager
-        def phase(self, label, total=None):
-            done = 0
-
-            def advance(count, **kwargs):
-                nonlocal done
-                done += count
-                if label.startswith("train ") and done >= steps:
-                    raise Interrupted("stopped by the test")
-
-            yield advance
+        def dashboard(self, label, total, *, done=0):
+            yield Stopping()
 
     with Registry.open(home) as registry, pytest.raises(Interrupted):
-        execute(STAGE, config, registry, Stopping())
+        execute(STAGE, config, registry, StoppingProgress())
 
 
 def test_the_reference_of_adapters_is_the_base_without_a_second_copy(tmp_path):
