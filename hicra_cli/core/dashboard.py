@@ -94,9 +94,12 @@ class LiveBoard:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """One block per value, the lowest of them at the bottom and the highest at the top; all equal: the middle."""
+    """One block per value, the lowest of them at the bottom and the highest at the top; all equal: the middle.
+
+    What differs by rounding alone counts as equal.
+    """
     low, high = min(values), max(values)
-    if high == low:
+    if high - low <= 1e-5 * max(abs(low), abs(high)):
         return BLOCKS[3] * len(values)
     return "".join(BLOCKS[round((value - low) / (high - low) * (len(BLOCKS) - 1))] for value in values)
 

@@ -87,7 +87,7 @@ def test_a_log_gets_the_step_in_one_line():
 
 def test_a_sparkline_spans_its_values():
     assert sparkline([0.0, 7.0, 3.0]) == "▁█▄"
-    assert sparkline([2.0, 2.0]) == "▄▄"
+    assert sparkline([2.0, 2.0, 2.00000001]) == "▄▄▄"
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 200])
@@ -126,7 +126,7 @@ def test_without_a_terminal_there_are_plain_lines_and_with_quiet_nothing():
             board.show([Figure("reward", "0.5")])
             board.tell("generate")
             if not quiet:
-                board._spoken -= 10.0  # a line is due
+                board._spoken -= 10.0  # type: ignore[attr-defined]  # a line is due
             board.advance(1, status="reward 0.5")
         said = talk.getvalue()
         assert ("train x: 2/3" in said and "reward 0.5" in said) is not quiet

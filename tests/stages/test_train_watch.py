@@ -74,10 +74,11 @@ def test_log_probs_of_the_engine_that_are_not_finite_are_counted():
 
 
 def test_the_weight_that_is_not_finite_is_named():
-    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    last = nn.Linear(2, 2)
+    model = nn.Sequential(nn.Linear(2, 2), last)
     require_finite_weights(model, workers=ONE, step=1)
     with torch.no_grad():
-        model[1].bias[0] = math.inf
+        last.bias[0] = math.inf
     with pytest.raises(TrainingError, match=r"after step 1 the weight 1\.bias is not finite"):
         require_finite_weights(model, workers=ONE, step=1)
 
