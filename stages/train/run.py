@@ -187,6 +187,7 @@ def _record(
     """Everything a finished step leaves behind, in an order that a crash cannot confuse: the checkpoint is last."""
     train, folder = workspace.config.train, workspace.folder
     require_finite_weights(state.model, workers=tools.workers, step=state.step)
+    tools.view.tell("record")
     record = data.record | {
         "policy/probe_nats": probe_engine(tools.engine, state, tools, workspace.config),
         "memory/predicted_bytes": tools.predicted_bytes,
