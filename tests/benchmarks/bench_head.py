@@ -35,7 +35,7 @@ def problem(name: str, tokens: int) -> Problem:
     generator = torch.Generator().manual_seed(0)
     shape = SHAPES[name]
     hidden = torch.randn(tokens, shape.hidden, generator=generator)
-    weight = 0.02 * torch.randn(shape.vocabulary, shape.hidden, generator=generator)
+    weight = torch.randn(shape.vocabulary, shape.hidden, generator=generator).mul_(0.02)
     targets = torch.randint(shape.vocabulary, (tokens,), generator=generator)
     zeros = torch.zeros(tokens)
     terms = TokenTerms(torch.randn(tokens, generator=generator), zeros, zeros, None, None, torch.tensor([tokens]))
