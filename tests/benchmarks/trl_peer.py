@@ -1,6 +1,7 @@
 """TRL's GRPOTrainer under measurement: its own `train()`, stopped between steps by a callback."""
 
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
+from hicra_cli.core.records import Prompt
 from hicra_cli.engine.policy import LoadedPolicy
+from tests.benchmarks.hicra_side import score
 from tests.benchmarks.measure import Cost, PeakMemory, Stopwatch
 from tests.rl.trl_peer import PeerBatch, peer_micro_batches, trl_trainer
 
@@ -30,6 +33,12 @@ class Steps(TrainerCallback):  # type: ignore[misc]
         self._watch: Stopwatch | None = None
         self._memory: PeakMemory | None = None
         self._number = 0
+        self._lengths: list[float] = []
+
+    @property
+    def mean_length(self) -> float:
+        """Tokens of the answers that TRL sampled in the rounds that count."""
+        return statistics.mean(self._lengths[MEMORY + 1 :])
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._memory = PeakMemory(self._device) if self._number == MEMORY else None
@@ -43,8 +52,9 @@ class Steps(TrainerCallback):  # type: ignore[misc]
         if not self._logged:
             self._end()
 
-    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, *, logs: dict[str, Any], **_: Any) -> None:
         if self._logged and self._watch is not None:
+            self._lengths.append(float(logs["completions/mean_length"]))
             self._end()
 
     def _end(self) -> None:
@@ -79,3 +89,23 @@ def replay(
     trainer.add_callback(steps)
     trainer.train()
     return steps
+
+
+def whole_steps(
+    policy: LoadedPolicy, prompts: Sequence[Prompt], folder: Path, device: torch.device, *,
+    repeats: int, between: Callable[[int], None], **settings: Any,
+) -> Steps:  # fmt: skip
+    """TRL samples, rewards and learns by itself and logs every step."""
+    trainer = trl_trainer(
+        policy.model, policy.tokenizer, folder, max_steps=repeats + 2, max_grad_norm=1.0, learning_rate=1e-6,
+        adam_beta2=0.95, use_cpu=device.type == "cpu", logging_strategy="steps", logging_steps=1, prompts=prompts,
+        reward=_scores, **settings,
+    )  # fmt: skip
+    steps = Steps(device, between, logged=True)
+    trainer.add_callback(steps)
+    trainer.train()
+    return steps
+
+
+def _scores(prompts: list[str], completions: list[str], answer: list[str], **_: Any) -> list[float]:
+    return [score(*each, {}, False) for each in zip(prompts, completions, answer, strict=True)]

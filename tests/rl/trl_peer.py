@@ -4,7 +4,7 @@ TRL sees (B, T) tensors: prompts padded on the left, completions on the right, c
 of rows. Nothing of TRL is replaced; only the tensors that it would have made by sampling are handed to it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hicra_cli.core.records import Rollout
+from hicra_cli.core.records import Prompt, Rollout
 
 
-def trl_trainer(model: Any, tokenizer: Any, folder: Path, **settings: Any) -> Any:
+def trl_trainer(
+    model: Any,
+    tokenizer: Any,
+    folder: Path,
+    *,
+    prompts: Sequence[Prompt] = (),
+    reward: Callable[..., list[float]] | None = None,
+    **settings: Any,
+) -> Any:
     """A GRPOTrainer around `model` itself, on CPU in the model's precision unless `settings` say otherwise.
 
-    settings: of GRPOConfig; per_device_train_batch_size is the rows of a micro-batch.
+    prompts, reward: for a trainer that samples; others are handed their batch. settings: of GRPOConfig;
+    per_device_train_batch_size is the rows of a micro-batch.
     """
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
@@ -29,11 +38,12 @@ def trl_trainer(model: Any, tokenizer: Any, folder: Path, **settings: Any) -> An
         "save_strategy": "no", "logging_strategy": "no", "lr_scheduler_type": "constant", "max_grad_norm": 1e9,
         "dataloader_pin_memory": False,
     }  # fmt: skip
+    rows = [{"prompt": each.text, "answer": each.answer} for each in prompts]
     trainer = GRPOTrainer(
         model=model,
-        reward_funcs=_no_reward,
+        reward_funcs=reward or _no_reward,
         args=GRPOConfig(**defaults | settings),
-        train_dataset=Dataset.from_dict({"prompt": ["w5 w6"] * 8}),
+        train_dataset=Dataset.from_list(rows or [{"prompt": "w5 w6", "answer": ""}] * 8),
         processing_class=tokenizer,
     )
     trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps

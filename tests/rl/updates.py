@@ -85,8 +85,8 @@ def updates(
 
 
 def relative_difference(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
-    """Norm of the difference over the norm of what is expected, of all tensors together."""
+    """Norm of the difference over the norm of what is expected, of all tensors together; 0 where both vanish."""
     assert found.keys() == expected.keys()
     difference = sum(float((found[name] - each).double().square().sum()) for name, each in expected.items())
     norm = sum(float(each.double().square().sum()) for each in expected.values())
-    return float((difference / norm) ** 0.5)
+    return float((difference / norm) ** 0.5) if difference else 0.0
