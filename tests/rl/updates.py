@@ -10,7 +10,7 @@ from torch import Tensor
 from hicra_cli.config.train import TrainConfig
 from hicra_cli.core.records import Rollout
 from hicra_cli.rl.model import Policy
-from hicra_cli.rl.packing import pack
+from hicra_cli.rl.packing import PackedRollouts, pack
 from hicra_cli.rl.parallel import OneWorker
 from hicra_cli.stages.train.objective import choose_objective
 from hicra_cli.stages.train.record import Learned
@@ -56,10 +56,11 @@ def learning_batch(
     useful: Sequence[int] | None = None,
     counted: Tensor | None = None,
     response_limit: int = 16,
+    packed: PackedRollouts | None = None,
 ) -> Batch:
-    """All rollouts are useful and counted unless said."""
+    """All rollouts are useful and counted unless said; in padded rows unless `packed` otherwise."""
     return Batch(
-        pack(rollouts),
+        packed or pack(rollouts),
         useful=range(len(rollouts)) if useful is None else useful,
         lengths=torch.tensor([len(each.token_ids) for each in rollouts]),
         counted=torch.ones(len(rollouts), dtype=torch.bool) if counted is None else counted,
