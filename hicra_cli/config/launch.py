@@ -47,10 +47,10 @@ def read_launch() -> Launch | None:
     if size == 1:
         return None
     for name in ("MASTER_ADDR", "MASTER_PORT"):
-        if not os.environ.get(name):
+        if os.environ.get(name, "") in ("", "0"):  # torchrun with --master-port 0 really says 0
             raise ConfigError(
                 f"{name} is not set, so {size} processes cannot find each other",
-                fix="Start the run with torchrun or accelerate launch",
+                fix="Start the run with torchrun --standalone on one machine, or name --master-addr and --master-port",
             )
     return launch
 

@@ -217,6 +217,9 @@ def _options(config: EngineConfig, *, dtype: torch.dtype, on_cpu: bool, max_mode
         "trust_remote_code": False,
         "generation_config": "vllm",
     }
+    if torch.distributed.is_initialized():
+        # One of several trainer processes: vLLM joins their process group, and takes the GPU of LOCAL_RANK.
+        options["distributed_executor_backend"] = "external_launcher"
     if on_cpu:
         return options | {"kv_cache_memory_bytes": _CPU_CACHE_BYTES, "enable_chunked_prefill": False}
     return options | {"gpu_memory_utilization": config.gpu_memory_fraction}

@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from hicra_cli.core.errors import RunError
 from hicra_cli.rl.checkpoint import STATE, model_tensors, optimizer_tensors, sha256_of, sync
 from hicra_cli.rl.parallel import Workers
 
@@ -38,7 +40,10 @@ def save_sharded(
         scratch.mkdir(parents=True)
     workers.gather(None)  # nobody writes before the folder is there and empty
     writer = HuggingFaceStorageWriter(str(scratch), save_distributed=True)
-    save({**model_tensors(model), **optimizer_tensors(model, optimizer)}, storage_writer=writer)
+    try:
+        save({**model_tensors(model), **optimizer_tensors(model, optimizer)}, storage_writer=writer)
+    except CheckpointException as error:  # what failed on any worker, on all of them; no subclass of Exception
+        raise _unwritten(error, scratch) from error
     mine = sorted(scratch.glob(f"shard-{workers.rank + 1:05d}-*"))
     for path in mine:
         sync(path)
@@ -68,6 +73,15 @@ def load_resharded(path: Path, model: nn.Module, optimizer: torch.optim.Optimize
             optimizer.state[parameters[name]][key] = moment
             wanted[place] = moment
     load(dict(wanted), storage_reader=HuggingFaceStorageReader(str(path)), no_dist=True)
+
+
+def _unwritten(error: CheckpointException, folder: Path) -> RunError:
+    rank, (failure, _) = min(error.failures.items(), key=lambda each: each[0])
+    return RunError(
+        f"worker {rank} could not write its part of a checkpoint: {type(failure).__name__}: {failure}",
+        where=str(folder),
+        fix="Make space or check the file system, which all workers must share, and go on with --resume",
+    )
 
 
 def _moment_like(parameter: Tensor, stored: Any) -> Tensor:

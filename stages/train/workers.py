@@ -35,6 +35,13 @@ def build_workers(
         )
     if board is None:
         return OneWorker(device)
+    if config.engine.name == "vllm" and config.engine.tensor_parallel > 1:
+        raise ConfigError(
+            f"{board.size} processes with engine.tensor_parallel {config.engine.tensor_parallel}: each process has an "
+            "engine of its own, on its own device",
+            where="engine.tensor_parallel",
+            fix="Set it to 1; the processes share the prompts of a step",
+        )
     # accelerate's configuration for FSDP makes transformers load weights in the first process only, and hand out empty
     # ones elsewhere for accelerate to fill.
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"

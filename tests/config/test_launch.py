@@ -51,6 +51,7 @@ def test_a_launch_of_several_on_cpu_that_accelerate_silently_makes_one_is_refuse
         {"RANK": "x", "WORLD_SIZE": "2", **ADDRESS},
         {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "4", "LOCAL_WORLD_SIZE": "2", **ADDRESS},
         {"RANK": "0", "WORLD_SIZE": "2"},
+        {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "node0", "MASTER_PORT": "0"},
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(launched, variables):

@@ -1,5 +1,6 @@
 """1, 2 and 4 processes compute one gradient; shards come together again; checkpoints move between numbers of them."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from hicra_cli.rl.checkpoint import latest_checkpoint
 from hicra_cli.rl.replicated import buckets
 from tests.commands.run_hicra import ROOT, clean_environment
 from tests.rl.parallel_process import CHOSEN
@@ -69,6 +71,16 @@ def test_the_same_number_of_processes_goes_on_bit_for_bit(folder, layout):
 def test_a_checkpoint_of_shards_holds_safetensors_and_json_only(folder):
     (path,) = (folder / "from-2" / "sharded").glob("step-*")
     assert {each.suffix for each in path.iterdir()} == {".safetensors", ".json"}
+
+
+def test_a_damaged_shard_makes_a_checkpoint_not_count(folder, tmp_path):
+    shutil.copytree(folder / "from-2" / "sharded" / "step-000001", tmp_path / "step-000001")
+    assert latest_checkpoint(tmp_path) is not None
+    shard = sorted((tmp_path / "step-000001").glob("*.safetensors"))[1]
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    assert latest_checkpoint(tmp_path) is None
 
 
 def test_buckets_keep_types_apart_and_stay_within_their_size():

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import hicra_cli.rl.sharded
 import hicra_cli.rl.sharded_checkpoint
@@ -24,6 +25,12 @@ from tests.stages.runs import small_config
 
 STEPS = 6
 DEADLINE_S = 100
+OPTIONS: dict[str, dict[str, Any]] = {
+    "several-updates": {"epochs": 2, "minibatches": 2, "kl_beta": 0.01},
+    "adapters": {"lora": {"rank": 4}, "kl_beta": 0.01},
+    "packed": {"layout": "packed", "gradient_checkpointing": True},
+    "entropy": {"algo": "entropy-reg"},
+}
 
 
 class Runs:
@@ -69,11 +76,16 @@ class Runs:
         """The second one finds its engine too far from its trainer, the first one does not."""
         self.train("refusing", 2, environment=lambda rank: {"HICRA_ENGINE__PROBE_TOLERANCE": "1e-30"} if rank else {})
 
-    def train(self, name, size, *options, after_steps=0, meanwhile=None, environment=lambda rank: {}):
+    def options(self):
+        """Two steps with each of some options that meet the layout of the weights."""
+        for name, settings in OPTIONS.items():
+            self.train(name, 2, settings={"steps": 2, **settings})
+
+    def train(self, name, size, *options, after_steps=0, meanwhile=None, environment=lambda rank: {}, settings=None):
         home = self.folder / f"{name}.home"
         home.mkdir(exist_ok=True)
-        settings = {"parallel": self.layout, "eval_every": 3, "eval_prompts": 5, "eval_samples": 2}
-        config = small_config(home, steps=STEPS, **settings)
+        common = {"steps": STEPS, "parallel": self.layout, "eval_every": 3, "eval_prompts": 5, "eval_samples": 2}
+        config = small_config(home, **(common | (settings or {})))
         path = self.folder / f"{name}.json"
         path.write_text(json.dumps(config.model_dump(mode="json", exclude={"home"}, exclude_defaults=True)))
 

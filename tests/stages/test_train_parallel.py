@@ -15,7 +15,7 @@ from hicra_cli.core.registry import Registry
 from hicra_cli.stages.base import execute
 from hicra_cli.stages.train.run import STAGE
 from tests.commands.run_hicra import ROOT, clean_environment, document
-from tests.stages.parallel_runs import STEPS
+from tests.stages.parallel_runs import OPTIONS, STEPS
 from tests.stages.runs import comparable_steps, digests, small_config
 
 LAYOUTS = ("ddp", "fsdp")
@@ -151,10 +151,25 @@ def test_a_failing_process_ends_the_run_with_its_own_message_said_once(tmp_path)
 
 
 @pytest.mark.slow
+def test_options_give_the_same_with_copied_and_with_sharded_weights(tmp_path):
+    pytest.importorskip("peft")
+    for layout in LAYOUTS:
+        (tmp_path / layout).mkdir()
+        runs(tmp_path / layout, layout, "options")
+    for name in OPTIONS:
+        copied, sharded = (steps_of(tmp_path / layout, name) for layout in LAYOUTS)
+        for mine, other in zip(copied, sharded, strict=True):
+            assert mine["policy/probe_nats"] < 1e-4
+            assert other["policy/probe_nats"] < 1e-4
+            for key in ("policy/loss", "policy/grad_norm"):
+                assert mine[key] == pytest.approx(other[key], rel=1e-3, abs=1e-5), (name, key)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
 def test_a_launcher_starts_it(tmp_path, launcher):
     command = {
-        "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"],
+        "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
         "accelerate": ["accelerate.commands.launch", "--config_file", str(ROOT / "examples" / "accelerate_fsdp.yaml"),
                        "--main_process_port", "0"],
     }[launcher]  # fmt: skip
@@ -176,6 +191,12 @@ def outcome(home: Path) -> SimpleNamespace:
     return SimpleNamespace(
         steps=comparable_steps(artifact.path), rollouts=digests(artifact.path, "rollouts/*"), policies=policies
     )
+
+
+def steps_of(folder, name):
+    assert codes(folder, name) == [0, 0], (folder / f"{name}.0.err").read_text()
+    (path,) = (folder / f"{name}.home").glob("artifacts/training/*/*/steps.jsonl")
+    return comparable_steps(path.parent)
 
 
 def comparable_stopped(folder):
