@@ -165,6 +165,8 @@ def test_calls_with_a_mask_go_on_as_before(kind):
 def test_a_prompt_runs_once_for_its_group():
     # prompt 7 once, and 2 + 0 + 8 tokens of its responses that predict something
     (micro,) = pack(random_groups(3, GROUPS[:1]), SHARED).micro_batches(range(3), token_budget=1000)
+    assert micro.segments is not None
+    assert micro.position_ids is not None
     assert micro.num_padded_tokens == 17
     assert micro.segments.query_lengths == (7, 2, 8)
     assert micro.segments.key_lengths == (7, 9, 15)

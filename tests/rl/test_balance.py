@@ -57,13 +57,15 @@ def test_workers_differ_by_less_than_a_tenth_in_cost(seed, workers, budget, pack
 
 
 def group_cost(rows, micro):
-    prompts = {}
+    prompts: dict[str, list[tuple[int, int]]] = {}
     for index in micro:
         rollout = rows.rollouts[index]
         prompts.setdefault(rollout.prompt.id, []).append((len(rollout.prompt_token_ids), len(rollout.token_ids)))
     if rows.shared:
-        return sum(COST.shared(pairs[0][0], [response for _, response in pairs]) for pairs in prompts.values())
-    return sum(COST.sequence(*pair) for pairs in prompts.values() for pair in pairs)
+        costs = [COST.shared(pairs[0][0], [response for _, response in pairs]) for pairs in prompts.values()]
+    else:
+        costs = [COST.sequence(*pair) for pairs in prompts.values() for pair in pairs]
+    return sum(costs)
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=8), st.integers(1, 90), st.floats(0, 500))
