@@ -17,6 +17,8 @@ FITS_BELOW = 0.8  # of a device's memory: the rest is for fragmentation and what
 _HEAP_ON_CPU = 1.3
 # What the head keeps of a tile row on a CPU: at least so many tokens, else so many logits (`vocabulary.Tiling`).
 _CPU_ROWS, _CPU_LOGITS = 256, 2**19
+# A decoding cache of up to this size is kept through the update (`engine.transformers_engine`).
+_KEPT_CACHE = 1 << 30
 # Weights that a sharded model gathers at once: the layer at work and the next.
 _GATHERED_LAYERS = 2
 
@@ -60,6 +62,7 @@ class MemoryPlan:
     def update(self) -> int:
         """Alive at once in the update: in the backbone, or in the head while the backbone's activations wait."""
         work = max(self.activations, self.kept_activations + self.head)
+        work += self.cache if self.cache <= _KEPT_CACHE else 0
         return self.weights + self.gradients + self.optimizer + self.engine + self.reference + work
 
     @property

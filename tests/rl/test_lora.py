@@ -207,8 +207,8 @@ def test_layers_that_only_look_linear_are_refused():
 def test_without_peft_the_command_to_install_it_is_named():
     code = (
         "import sys; sys.modules['peft'] = None\n"
-        "from tests.rl.test_lora import adapted\n"
-        "try:\n    adapted()\n"
+        "from hicra_cli.rl.lora import add_adapters\n"
+        "try:\n    add_adapters(None, rank=1, alpha=1.0, targets=['all-linear'], seed=0)\n"
         "except Exception as error:\n    print(type(error).__name__, error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
