@@ -19,10 +19,15 @@ KNOBS = (
     Knob("--max-new-tokens", "train.sampling.max_new_tokens"),
     Knob("--advantage-scale", "train.advantage_scale"),
     Knob("--entropy-beta", "train.entropy_beta"),
+    Knob("--kl-beta", "train.kl_beta"),
     Knob("--dynamic-filtering", "train.dynamic_filtering"),
+    Knob("--train-data", "task.train_data"),
+    Knob("--reward", "task.reward"),
+    Knob("--lora-rank", "train.lora.rank"),
     Knob("--token-budget", "train.token_budget"),
     Knob("--save-every", "train.save_every"),
     Knob("--eval-every", "train.eval_every"),
+    Knob("--tracker", "train.trackers"),
     Knob("--name", "train.name"),
     *COMPUTE_KNOBS,
 )
@@ -40,7 +45,9 @@ def train(session: Session, dry_run: DryRun = False, force: Force = False, resum
       hicra train --algo hicra --alpha 0.2 --alpha-schedule linear --name opening
       hicra train --algo zero-sum
       hicra train --algo grpo --steps 20 --name short
-      hicra train -c qwen3-4b-base --engine vllm
+      hicra train --reward my_rewards.py:brief --eval-every 10 --tracker tensorboard
+      hicra train -c qwen3-4b-base --engine vllm --lora-rank 32
+      torchrun --nproc-per-node 8 -m hicra_cli train -c qwen3-4b-base
     """
     return run_stage(session, dry_run=dry_run, force=force, resume=resume)
 
