@@ -18,6 +18,7 @@ from hicra_cli.core.errors import ArtifactError, HicraError, RunError
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.registry import Artifact, Registry
 from hicra_cli.engine.policy import LoadedPolicy
+from hicra_cli.grading.rewards import failure_summary
 from hicra_cli.grams.builtin import DEFAULT, builtin_names
 from hicra_cli.rl.exchange import Board
 from hicra_cli.tasks.sources import content_digests
@@ -165,6 +166,7 @@ def _loop(workspace: Workspace, state: TrainState, tools: StepTools, source: Loa
     with progress.dashboard(label, train.steps, done=state.step) as board, _trackers(workspace, records) as trackers:
         tools = replace(tools, view=LiveView(board, records))
         warnings = StepWarnings(train, with_grams=tools.matcher is not None, records=records)
+        failures_told = False
         try:
             while state.step < train.steps:
                 with stop.deferred():
@@ -174,6 +176,9 @@ def _loop(workspace: Workspace, state: TrainState, tools: StepTools, source: Loa
                 tools.view.see(record)
                 if state.step == first:
                     progress.note(measured_memory(record["memory/peak_bytes"], tools.predicted_bytes))
+                if not failures_told and (failures := failure_summary(data.sampled.verdicts)) is not None:
+                    failures_told = True
+                    progress.warn(f"step {state.step}: {failures}")
                 for warning in warnings.of(record):
                     progress.warn(f"step {state.step}: {warning}")
         except HicraError:
