@@ -11,14 +11,14 @@ from hicra_cli.core.errors import ConfigError
 class Launch:
     """One of `size` processes of a run: `rank` 0 … size - 1, and the same two counted on this machine alone.
 
-    backend: what accelerate's configuration asks for, where it does: `fsdp` or `deepspeed`.
+    backend: what accelerate's configuration asks for, where it does.
     """
 
     rank: int
     size: int
     local_rank: int
     local_size: int
-    backend: Literal["", "fsdp", "deepspeed"] = ""
+    backend: Literal["", "fsdp"] = ""
 
     @property
     def is_leader(self) -> bool:
@@ -29,13 +29,14 @@ class Launch:
 def read_launch() -> Launch | None:
     """The launch this process belongs to; None for a process of its own, also when a launcher started just one.
 
-    Raises ConfigError for numbers that make no sense, and where `accelerate launch --cpu` was asked for several
-    processes: it starts one, and says nothing.
+    Raises ConfigError for numbers that make no sense, for DeepSpeed, and where `accelerate launch --cpu` was asked for
+    several processes: it starts one, and says nothing.
     """
     rank = os.environ.get("RANK")
     if rank is None or "WORLD_SIZE" not in os.environ:
         _refuse_lone_process()
         return None
+    _refuse_deepspeed()
     size = _number("WORLD_SIZE")
     launch = Launch(_number("RANK"), size, _number("LOCAL_RANK", 0), _number("LOCAL_WORLD_SIZE", 1), _backend())
     if not (0 <= launch.rank < size and 0 <= launch.local_rank < launch.local_size <= size):
@@ -55,10 +56,24 @@ def read_launch() -> Launch | None:
     return launch
 
 
-def _backend() -> Literal["", "fsdp", "deepspeed"]:
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
-        return "deepspeed"
-    return "fsdp" if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" else ""
+def _backend() -> Literal["", "fsdp"]:
+    return "fsdp" if _asked_of_accelerate("FSDP") else ""
+
+
+def _refuse_deepspeed() -> None:
+    # Its engine clips and steps in one call and averages over processes; an update here is a sum, looked at before the
+    # weights change.
+    if _asked_of_accelerate("DEEPSPEED"):
+        raise ConfigError(
+            "the launcher is configured for DeepSpeed, which hicra does not use: train.parallel fsdp shards weights, "
+            "gradients and moments as ZeRO stage 3 does",
+            where="ACCELERATE_USE_DEEPSPEED, from the configuration of accelerate",
+            fix="Use a configuration with distributed_type: FSDP, such as examples/accelerate_fsdp.yaml, or torchrun",
+        )
+
+
+def _asked_of_accelerate(backend: str) -> bool:
+    return os.environ.get(f"ACCELERATE_USE_{backend}", "").lower() == "true"
 
 
 def _refuse_lone_process() -> None:

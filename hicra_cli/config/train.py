@@ -190,10 +190,10 @@ class TrainConfig(Section):
         description="packed: a prompt runs through the model once for all responses of its group; auto: where "
         "prompts are a large part of the tokens.",
     )
-    parallel: Literal["auto", "ddp", "fsdp", "deepspeed"] = Field(
+    parallel: Literal["auto", "ddp", "fsdp"] = Field(
         "auto",
-        description="With several processes: `ddp` copies the model to each, `fsdp` shards it (torch fully_shard), "
-        "`deepspeed` as configured for accelerate; auto: ddp where weights, gradients and moments fit a device.",
+        description="With several processes: `ddp` copies the model to each, `fsdp` shards weights, gradients and "
+        "moments (torch fully_shard; what ZeRO stage 3 shards); auto: ddp where they fit half a device.",
     )
     worker_timeout_s: float = Field(
         1800.0,

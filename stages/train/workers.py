@@ -26,13 +26,6 @@ def build_workers(
 
     Raises ConfigError for a layout that cannot be had.
     """
-    backend = "" if board is None else board.launch.backend
-    if config.train.parallel == "deepspeed" or backend == "deepspeed":
-        raise ConfigError(
-            "parallel deepspeed is not supported by this version",
-            where="train.parallel, or the configuration of accelerate",
-            fix="Use fsdp, which shards weights, gradients and moments as ZeRO stage 3 does",
-        )
     if board is None:
         return OneWorker(device)
     if config.engine.name == "vllm" and config.engine.tensor_parallel > 1:
@@ -47,7 +40,7 @@ def build_workers(
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     device = _own_device(device, board.launch)
     exchange = Exchange(board, device, timeout_s=config.train.worker_timeout_s)
-    is_sharded = _is_sharded(config, device, policy, asked=backend == "fsdp")
+    is_sharded = _is_sharded(config, device, policy, asked=board.launch.backend == "fsdp")
     progress.note(f"{board.size} processes, each with a {'shard' if is_sharded else 'copy'} of the weights")
     if is_sharded:
         from hicra_cli.rl.sharded import Sharded  # takes a second to import

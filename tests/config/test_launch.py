@@ -35,7 +35,18 @@ def test_torchrun_says_rank_and_size(launched):
 def test_accelerate_says_what_it_is_configured_for(launched):
     start = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2", **ADDRESS}
     assert launched(**start, ACCELERATE_USE_FSDP="true").backend == "fsdp"
-    assert launched(**start, ACCELERATE_USE_DEEPSPEED="true").backend == "deepspeed"
+
+
+@pytest.mark.parametrize("size", ["1", "2"])
+def test_a_launcher_configured_for_deepspeed_is_refused(launched, size):
+    start = {"RANK": "0", "WORLD_SIZE": size, **ADDRESS}
+    with pytest.raises(ConfigError, match="DeepSpeed"):
+        launched(**start, ACCELERATE_USE_DEEPSPEED="true")
+    launched(**start, ACCELERATE_USE_DEEPSPEED="false")
+
+
+def test_configured_for_deepspeed_without_a_launch_is_nobodys_concern(launched):
+    assert launched(ACCELERATE_USE_DEEPSPEED="true") is None
 
 
 def test_a_launch_of_several_on_cpu_that_accelerate_silently_makes_one_is_refused(launched):

@@ -5,14 +5,15 @@ from hicra_cli.config.launch import Launch
 from hicra_cli.core.errors import ConfigError
 from hicra_cli.core.progress import SilentProgress
 from hicra_cli.stages.train.workers import build_workers
+from tests.commands.run_hicra import document, hicra
 from tests.stages.runs import small_config
 
 
 class Unasked:
     """A launch whose processes must not be met: the refusal comes first."""
 
-    def __init__(self, backend=""):
-        self.launch = Launch(0, 2, 0, 2, backend)
+    def __init__(self):
+        self.launch = Launch(0, 2, 0, 2)
         self.size = 2
 
 
@@ -25,11 +26,17 @@ def test_without_a_launch_one_process_is_all_the_workers(tmp_path):
     assert (workers.rank, workers.size, workers.lockstep) == (0, 1, False)
 
 
-def test_deepspeed_is_refused_by_configuration_and_by_launcher(tmp_path):
-    with pytest.raises(ConfigError, match="deepspeed is not supported"):
-        build(small_config(tmp_path, parallel="deepspeed"))
-    with pytest.raises(ConfigError, match="deepspeed is not supported"):
-        build(small_config(tmp_path), Unasked("deepspeed"))
+def test_deepspeed_is_refused_before_anything_is_made(tmp_path):
+    launch = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+    for words, environment in (
+        (["--set", "train.parallel=deepspeed"], {}),
+        ([], {**launch, "ACCELERATE_USE_DEEPSPEED": "true"}),
+    ):
+        done = hicra("train", "-c", "quickstart", "--dry-run", "--json", *words, cwd=tmp_path, check=2, **environment)
+        error = document(done)["error"]
+        assert "deepspeed" in error["what"].lower()
+        assert "fsdp" in error["what"] + error["fix"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_engine_over_several_devices_in_each_of_several_processes_is_refused(tmp_path):
