@@ -152,7 +152,7 @@ def measure(config, *, tokens, checkpointing):
         [sys.executable, "-m", "tests.rl.memory_process", json.dumps(case)],
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=1500,
         env={**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 20)},
     )
     assert done.returncode == 0, done.stderr
