@@ -1,6 +1,7 @@
 """Options and fixtures every test may use. Folders of real data are given by option and skipped loudly without."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import hicra_cli.embedded
 # Before torch loads OpenMP: idle threads sleep instead of spinning. Beside another busy process spinning made the
 # same work 5 to 12 times slower on two cores. The command line does the same (hicra_cli/app.py).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# A shell starts background jobs with SIGINT ignored, and what they start inherits that: no test of Ctrl-C would end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):

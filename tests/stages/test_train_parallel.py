@@ -40,7 +40,7 @@ def sharded(tmp_path_factory):
     return runs(tmp_path_factory.mktemp("fsdp"), "fsdp", "straight", "stopped")
 
 
-@pytest.fixture(params=LAYOUTS)
+@pytest.fixture(params=["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
 def folder(request):
     """Two processes, once straight and once stopped by SIGTERM and resumed."""
     return request.getfixturevalue("copied" if request.param == "ddp" else "sharded")
