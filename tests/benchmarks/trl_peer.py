@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 
 from hicra_cli.core.records import Prompt
 from hicra_cli.engine.policy import LoadedPolicy
@@ -84,6 +84,7 @@ def replay(
         {name: each.to(device) for name, each in inputs.items()} for inputs in peer_micro_batches(trainer, batch)
     ]
     handed = cycle(micro_batches)
+    trainer.remove_callback(PrinterCallback)  # it would print after the last step
     trainer._prepare_inputs = lambda _: next(handed)
     steps = Steps(device, between, logged=False)
     trainer.add_callback(steps)
