@@ -12,6 +12,7 @@ from typing import Any
 
 from hicra_cli import __version__
 from hicra_cli.config.root import HicraConfig
+from hicra_cli.config.train import GRAM_ALGOS
 from hicra_cli.core.errors import ArtifactError, DataError
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.registry import Artifact, Registry
@@ -226,7 +227,7 @@ def _facts(measured: MeasuredRun, registry: Registry) -> dict[str, str]:
     settings, training = measured.source.settings, measured.source.artifact
     algo = settings.get("train.algo", "")
     facts = {"algo": algo if algo != measured.source.label else "", "steps": f"{len(measured.source.records)} steps"}
-    if algo in ("hicra", "placebo", "zero-sum", "shuffled", "release"):
+    if algo in GRAM_ALGOS:
         facts["alpha"] = f"α {settings.get('train.alpha', '')}"
     start = [each.ref for each, role in _policies(training, registry) if role == "policy"]
     facts["policy"] = f"from {start[0] if start else _external(training, 'policy').get('ref', 'an unknown policy')}"

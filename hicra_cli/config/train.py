@@ -8,6 +8,12 @@ from hicra_cli.config.collect import NAME_PATTERN, Name
 from hicra_cli.config.sampling import SamplingConfig
 from hicra_cli.config.section import Section
 
+GRAM_ALGOS = frozenset(("hicra", "placebo", "zero-sum", "shuffled", "release"))
+"""Algorithms that amplify the tokens of a gram-set: without any of them they would be GRPO."""
+
+ENTROPY_ALGOS = frozenset(("entropy-adv", "fork", "release"))
+"""Algorithms whose credit depends on the entropy of each token."""
+
 
 class CoverageConfig(Section):
     """Bounds on the share of planning tokens: an unnoticed empty mask makes HICRA equal to GRPO."""
@@ -43,6 +49,11 @@ class LoraConfig(Section):
         default_factory=lambda: ["all-linear"],
         description="Names of the layers that get adapters; `all-linear`: every linear layer but the head.",
     )
+
+    @property
+    def scale(self) -> float:
+        """Factor of an adapter's product; without adapters it multiplies nothing."""
+        return self.alpha / max(self.rank, 1)
 
 
 class WatchConfig(Section):

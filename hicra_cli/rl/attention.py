@@ -17,6 +17,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from hicra_cli.core.errors import TrainingError
+from hicra_cli.rl.balance import head_width
 
 ATTENTION_NAME = "hicra_packed"
 _SIXTEEN_BITS = (torch.float16, torch.bfloat16)
@@ -107,8 +108,7 @@ def varlen_refusal(model: Any) -> str | None:
         import torch.nn.attention.varlen  # noqa: F401
     except ImportError:
         return "this torch has no torch.nn.attention.varlen"
-    config = model.config.get_text_config(decoder=True)
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    width = head_width(model.config.get_text_config(decoder=True))
     return None if width % 8 == 0 and width <= 256 else f"heads {width} wide do not fit the kernel"
 
 

@@ -53,14 +53,19 @@ def cost_of(config: Any, *, head_weights: int, layer_weights: int, all_weights: 
     40 M parameters 135 ms at 60 GFLOP/s).
     """
     heads = getattr(config, "num_attention_heads", 0)
-    width = getattr(config, "head_dim", None) or config.hidden_size // max(heads, 1)
     per_token = 6.0 * layer_weights
     return TokenCost(
         per_token=per_token,
         per_response_token=8.0 * head_weights,
-        per_pair=14.0 * config.num_hidden_layers * heads * width,
+        per_pair=14.0 * config.num_hidden_layers * heads * head_width(config),
         per_call=32 * per_token + 200.0 * all_weights,
     )
+
+
+def head_width(config: Any) -> int:
+    """Width of an attention head, by a model's HF text config."""
+    heads = getattr(config, "num_attention_heads", 0)
+    return int(getattr(config, "head_dim", None) or config.hidden_size // max(heads, 1))
 
 
 def deal(costs: Sequence[float], *, workers: int) -> list[list[int]]:

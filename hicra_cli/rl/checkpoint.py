@@ -7,7 +7,6 @@ pickle anywhere.
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from hicra_cli.core.filesystem import sync_file, sync_folder
 
 STATE = "state.json"
 
@@ -33,24 +34,52 @@ def save_checkpoint(
     scratch.mkdir(parents=True)
     save_file(model_tensors(model), scratch / "model.safetensors", metadata={"format": "pt"})
     save_file(optimizer_tensors(model, optimizer), scratch / "optimizer.safetensors")
-    digests = {path.name: sha256_of(path) for path in sorted(scratch.iterdir())}
-    text = json.dumps({"step": step, "sha256": digests, **state}, sort_keys=True, allow_nan=False)
+    files = sorted(scratch.iterdir())
+    for path in files:
+        sync_file(path)
+    finish_checkpoint(
+        scratch, target, {"step": step, "sha256": {path.name: sha256_of(path) for path in files}, **state}
+    )
+    return target
+
+
+def finish_checkpoint(scratch: Path, target: Path, state: Mapping[str, Any]) -> None:
+    """Write `state.json` beside durable tensor files and give the folder its name: from then on it counts."""
+    text = json.dumps(state, sort_keys=True, allow_nan=False)
     (scratch / STATE).write_text(text + "\n")
-    for path in [*scratch.iterdir(), scratch]:
-        sync(path)
+    sync_file(scratch / STATE)
+    sync_folder(scratch)
     shutil.rmtree(target, ignore_errors=True)
     scratch.rename(target)
-    sync(folder)
-    return target
+    sync_folder(target.parent)
 
 
 def latest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
     """The newest intact checkpoint with its state, or None; torn or damaged ones are passed over."""
     for path in sorted(folder.glob("step-*"), reverse=True):
-        state = _intact_state(path)
-        if state is not None:
-            return path, state
+        if damage(path) is None:
+            return path, json.loads((path / STATE).read_text())
     return None
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint's files, in a few words; None where it is intact."""
+    try:
+        digests = json.loads((path / STATE).read_text())["sha256"]
+    except OSError:
+        return f"{STATE} is missing"
+    except (ValueError, KeyError, TypeError):
+        return f"{STATE} cannot be read"
+    if not isinstance(digests, dict):
+        return f"{STATE} cannot be read"
+    faults = []
+    for name, digest in digests.items():
+        try:
+            if sha256_of(path / name) != digest:
+                faults.append(f"{name} has other bytes than were written")
+        except OSError:
+            faults.append(f"{name} is missing")
+    return ", ".join(faults) or None
 
 
 def is_whole(path: Path) -> bool:
@@ -96,21 +125,3 @@ def sha256_of(path: Path) -> str:
     """Checksum of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def sync(path: Path) -> None:
-    """Make a file's bytes, or a folder's entries, durable."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _intact_state(path: Path) -> dict[str, Any] | None:
-    try:
-        state: dict[str, Any] = json.loads((path / STATE).read_text())
-        intact = all(sha256_of(path / name) == digest for name, digest in state["sha256"].items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return state if intact else None

@@ -150,6 +150,12 @@ class Exchange:
         except RuntimeError as error:
             raise self.lost(error) from error
 
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum of all workers' tensors, in a tensor of its own."""
+        total = tensor.detach().clone()
+        self.sum_in_place(total)
+        return total
+
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any worker."""
         count = torch.tensor([int(flag)], dtype=torch.int32)

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 import torch
 
 from hicra_cli.rl.activations import ModelMemory
+from hicra_cli.rl.vocabulary import chunk_rows
 
 FITS_BELOW = 0.8  # of a device's memory: the rest is for fragmentation and what is not counted
 # A CPU's memory is measured as the process's resident set, and the C library's heap keeps holes between tensors of less
 # than 32 MB: measured 1.0 to 1.6 times what is alive. Without holes (MALLOC_MMAP_THRESHOLD_) the two agree.
 _HEAP_ON_CPU = 1.3
-# What the head keeps of a tile row on a CPU: at least so many tokens, else so many logits (`vocabulary.Tiling`).
-_CPU_ROWS, _CPU_LOGITS = 256, 2**19
 # A decoding cache of up to this size is kept through the update (`engine.transformers_engine`).
 _KEPT_CACHE = 1 << 30
 # Weights that a sharded model gathers at once: the layer at work and the next.
@@ -137,7 +136,7 @@ def head_bytes(sizes: Sizes, *, stored: torch.dtype, compute: torch.dtype, train
     the sum of its weight's gradient and what the chunk adds to it.
     """
     matrix = sizes.vocabulary * sizes.hidden
-    rows = min(sizes.head_chunk, max(_CPU_ROWS, _CPU_LOGITS // sizes.vocabulary)) if on_cpu else sizes.head_chunk
+    rows = chunk_rows(sizes.head_chunk, sizes.vocabulary) if on_cpu else sizes.head_chunk
     copies = 4 if on_cpu else 4 + 4 + (compute.itemsize if compute is not torch.float32 else 0)
     weight = matrix * compute.itemsize if compute is not stored else 0
     return rows * sizes.vocabulary * copies + weight + (2 * 4 * matrix if trained else 0)

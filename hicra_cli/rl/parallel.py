@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from hicra_cli.rl.model import Policy
+from hicra_cli.rl.optim import clip_gradients
 
 Item = TypeVar("Item")
 
@@ -40,10 +41,6 @@ class Workers(Protocol):
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set on any worker; the same answer on all."""
-        ...
-
-    def backward(self, loss: Tensor) -> None:
-        """Add a micro-batch's gradient."""
         ...
 
     def finish_gradients(self, policy: Policy) -> None:
@@ -81,14 +78,11 @@ class OneWorker:
     def any(self, flag: bool) -> bool:
         return flag
 
-    def backward(self, loss: Tensor) -> None:
-        loss.backward()
-
     def finish_gradients(self, policy: Policy) -> None:
         return None
 
     def clip_gradients(self, policy: Policy, *, max_norm: float) -> float:
-        return float(torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm))
+        return clip_gradients(policy, max_norm=max_norm)
 
     def named_tensors(self, policy: Policy) -> Iterator[tuple[str, Tensor]]:
         return whole_tensors(policy)

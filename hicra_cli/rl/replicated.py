@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hicra_cli.rl.exchange import Exchange
 from hicra_cli.rl.model import Policy
+from hicra_cli.rl.optim import clip_gradients
 from hicra_cli.rl.parallel import whole_tensors
 
 Item = TypeVar("Item")
@@ -37,15 +38,10 @@ class Replicated:
         return self.exchange.gather(item)
 
     def sum(self, tensor: Tensor) -> Tensor:
-        total = tensor.detach().clone()
-        self.exchange.sum_in_place(total)
-        return total
+        return self.exchange.sum(tensor)
 
     def any(self, flag: bool) -> bool:
         return self.exchange.any(flag)
-
-    def backward(self, loss: Tensor) -> None:
-        loss.backward()
 
     def finish_gradients(self, policy: Policy) -> None:
         trained = [each for each in policy.parameters() if each.requires_grad]
@@ -64,7 +60,7 @@ class Replicated:
                 gradient.copy_(total.view_as(gradient))
 
     def clip_gradients(self, policy: Policy, *, max_norm: float) -> float:
-        return float(torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm))
+        return clip_gradients(policy, max_norm=max_norm)
 
     def named_tensors(self, policy: Policy) -> Iterator[tuple[str, Tensor]]:
         return whole_tensors(policy)

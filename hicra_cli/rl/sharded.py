@@ -49,18 +49,13 @@ class Sharded:
         return self.exchange.gather(item)
 
     def sum(self, tensor: Tensor) -> Tensor:
-        total = tensor.detach().clone()
-        self.exchange.sum_in_place(total)
-        return total
+        return self.exchange.sum(tensor)
 
     def any(self, flag: bool) -> bool:
         return self.exchange.any(flag)
 
-    def backward(self, loss: Tensor) -> None:
-        loss.backward()  # ends with the sum over workers of this micro-batch
-
     def finish_gradients(self, policy: Policy) -> None:
-        return None
+        return None  # every backward ended with the sum over workers of its micro-batch
 
     def clip_gradients(self, policy: Policy, *, max_norm: float) -> float:
         norm: Any = torch.nn.utils.clip_grad_norm_(policy.parameters(), max_norm)

@@ -6,7 +6,6 @@ reader takes whole or sharded tensors from either kind of checkpoint, so a run m
 processes, or with replicated instead of sharded weights.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,8 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from hicra_cli.core.errors import RunError
-from hicra_cli.rl.checkpoint import STATE, model_tensors, optimizer_tensors, sha256_of, sync
+from hicra_cli.core.filesystem import sync_file
+from hicra_cli.rl.checkpoint import finish_checkpoint, model_tensors, optimizer_tensors, sha256_of
 from hicra_cli.rl.parallel import Workers
 
 
@@ -46,17 +46,11 @@ def save_sharded(
         raise _unwritten(error, scratch) from error
     mine = sorted(scratch.glob(f"shard-{workers.rank + 1:05d}-*"))
     for path in mine:
-        sync(path)
+        sync_file(path)
     digests = {name: digest for part in workers.gather({path.name: sha256_of(path) for path in mine}) for name, digest
                in part.items()}  # fmt: skip
     if workers.rank == 0:
-        text = json.dumps({"step": step, "sha256": digests, **state}, sort_keys=True, allow_nan=False)
-        (scratch / STATE).write_text(text + "\n")
-        sync(scratch / STATE)
-        sync(scratch)
-        shutil.rmtree(target, ignore_errors=True)
-        scratch.rename(target)
-        sync(folder)
+        finish_checkpoint(scratch, target, {"step": step, "sha256": digests, **state})
     workers.gather(None)  # the checkpoint is there when any worker goes on
     return target
 

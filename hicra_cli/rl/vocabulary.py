@@ -19,6 +19,11 @@ _CPU_ROWS = 256
 _SPARSE = 0.8
 
 
+def chunk_rows(chunk: int, words: int) -> int:
+    """Tokens of a chunk on a CPU, where at most `chunk` are allowed and the vocabulary has `words`."""
+    return min(chunk, max(_CPU_ROWS, _TILE_ELEMENTS // words))
+
+
 @dataclass(frozen=True, slots=True)
 class Tiling:
     """How to compute. compute, accumulate: dtypes of the matrix products and of all else. rows, columns: of a tile,
@@ -40,7 +45,7 @@ class Tiling:
         compute = torch.get_autocast_dtype(device) if lowered else hidden.dtype
         if device != "cpu":
             return cls(temperature, softcap, compute, accumulate, chunk, words)
-        rows = min(chunk, max(_CPU_ROWS, _TILE_ELEMENTS // words))
+        rows = chunk_rows(chunk, words)
         return cls(temperature, softcap, compute, accumulate, rows, min(words, max(64, _TILE_ELEMENTS // rows)))
 
     def chunks(self, num_tokens: int) -> Iterator[slice]:

@@ -3,10 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from hicra_cli.config.train import TrainConfig
+from hicra_cli.config.train import GRAM_ALGOS, TrainConfig
 from hicra_cli.core.errors import TrainingError
-
-from .credit import GRAM_ALGOS
 
 
 def require_coverage(planning_mask: NDArray[np.bool_], config: TrainConfig) -> None:

@@ -16,12 +16,6 @@ from hicra_cli.grams.matcher import MOVES
 from hicra_cli.rl.advantages import hicra_advantages, move_alphas
 from hicra_cli.rl.credit import entropy_advantages, fork_mask, release_mask, zero_sum_advantages
 
-GRAM_ALGOS = frozenset(("hicra", "placebo", "zero-sum", "shuffled", "release"))
-"""Algorithms that amplify the tokens of a gram-set: without any of them they would be GRPO."""
-
-ENTROPY_ALGOS = frozenset(("entropy-adv", "fork", "release"))
-"""Algorithms whose credit depends on the entropy of each token."""
-
 
 @dataclass(frozen=True, slots=True)
 class Signals:

@@ -16,9 +16,11 @@ from hicra_cli.config.launch import read_launch
 from hicra_cli.config.root import HicraConfig
 from hicra_cli.config.train import TrainConfig
 from hicra_cli.rl.activations import ModelMemory, UntraceableError, trace_model
+from hicra_cli.rl.balance import head_width
 from hicra_cli.rl.memory import FITS_BELOW, MemoryPlan, Sizes, gib, plan_memory
 
 from .precision import compute_dtype, stored_dtype
+from .sample import longest_sampling
 
 BYTES_PER_PARAMETER = 16  # float32 master, float32 gradient, two float32 Adam moments
 ASSUMED_PROMPT = 512  # tokens of the longest prompt, where nothing was measured or configured yet
@@ -263,14 +265,14 @@ def _hf_config(policy: Path) -> Any:
 
 def _longest_sequence(config: HicraConfig, text: Any, longest_prompt: int | None) -> int:
     prompt = longest_prompt or config.task.max_prompt_tokens or ASSUMED_PROMPT
-    response = (config.train.response_limits or [config.train.sampling.max_new_tokens])[-1]
-    return min(prompt + response, getattr(text, "max_position_embeddings", None) or 1 << 30)
+    return min(
+        prompt + longest_sampling(config.train).max_new_tokens,
+        getattr(text, "max_position_embeddings", None) or 1 << 30,
+    )
 
 
 def _kv_width(text: Any) -> int:
-    heads = text.num_attention_heads
-    width = getattr(text, "head_dim", None) or text.hidden_size // heads
-    return int((getattr(text, "num_key_value_heads", None) or heads) * width)
+    return int((getattr(text, "num_key_value_heads", None) or text.num_attention_heads) * head_width(text))
 
 
 def _read_number(path: Path) -> int | None:

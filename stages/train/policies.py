@@ -68,7 +68,7 @@ def write_policy(
     named = _on_host(workers, state)
     tensors = {
         name: tensor.to(dtype) if tensor.is_floating_point() else tensor
-        for name, tensor in merged_weights(named.items(), scale=lora.alpha / max(lora.rank, 1))
+        for name, tensor in merged_weights(named.items(), scale=lora.scale)
     }
     with torch.no_grad(), no_progress_bars():
         state.model.save_pretrained(folder, state_dict=tensors, safe_serialization=True)

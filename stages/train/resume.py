@@ -9,7 +9,7 @@ import torch
 from hicra_cli.core.errors import ArtifactError
 from hicra_cli.core.filesystem import write_durably
 from hicra_cli.core.progress import Progress
-from hicra_cli.rl.checkpoint import STATE, sha256_of
+from hicra_cli.rl.checkpoint import damage
 from hicra_cli.rl.parallel import Workers
 
 from .state import TrainState
@@ -63,26 +63,6 @@ def compare_machine(folder: Path, progress: Progress) -> None:
             f"this run was begun with other {', '.join(changed)}: it goes on, but its numbers may differ in their last "
             "bits from those of a run that was never stopped"
         )
-
-
-def damage(path: Path) -> str:
-    """What is wrong with a checkpoint's files, in a few words."""
-    try:
-        digests = json.loads((path / STATE).read_text())["sha256"]
-    except OSError:
-        return f"{STATE} is missing"
-    except (ValueError, KeyError, TypeError):
-        return f"{STATE} cannot be read"
-    if not isinstance(digests, dict):
-        return f"{STATE} cannot be read"
-    faults = []
-    for name, digest in digests.items():
-        try:
-            if sha256_of(path / name) != digest:
-                faults.append(f"{name} has other bytes than were written")
-        except OSError:
-            faults.append(f"{name} is missing")
-    return ", ".join(faults) or "its state cannot be read"
 
 
 def _step(path: Path) -> int:

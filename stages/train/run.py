@@ -13,7 +13,7 @@ from typing import Any
 
 from hicra_cli.config.load import flat
 from hicra_cli.config.root import HicraConfig
-from hicra_cli.config.train import TrainConfig
+from hicra_cli.config.train import GRAM_ALGOS, TrainConfig
 from hicra_cli.core.errors import ArtifactError, HicraError, RunError
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.registry import Artifact, Registry
@@ -28,7 +28,6 @@ from ..gram_sets import EMBEDDED, load_gram_set, resolve_gram_set
 from ..policies import resolve_policy
 from .best import alias_best
 from .company import assign, assigned, company, save_after_failure
-from .credit import GRAM_ALGOS
 from .disk import checkpoint_bytes, policy_bytes, require_room, writing
 from .evaluate import evaluate
 from .live import LiveView

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hicra_cli.config.root import HicraConfig
-from hicra_cli.config.train import LoraConfig
+from hicra_cli.config.train import ENTROPY_ALGOS, LoraConfig
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.records import Rollout
 from hicra_cli.engine.base import Draws, Engine, Request
@@ -33,12 +33,12 @@ from hicra_cli.tasks.prompts import render, render_many
 
 from ..base import build_task
 from .audit import PromptAudit, audit_prompts, prompt_limit
-from .credit import ENTROPY_ALGOS, choose_credit
+from .credit import choose_credit
 from .objective import choose_objective
 from .plan import RunPlan, Team, plan_run, resident_bytes, this_machine, wants_checkpointing
 from .precision import compute_dtype, stored_dtype, with_engine_dtype
 from .reference import load_reference
-from .sample import longest_sampling
+from .sample import longest_sampling, response_sampling
 from .state import TrainState
 from .tools import StepTools
 from .workers import build_workers
@@ -127,7 +127,7 @@ def _whole_policy(config: HicraConfig, path: Path, workers: Workers) -> LoadedPo
 
 def _audit(task: Task, source: LoadedPolicy, config: HicraConfig, progress: Progress) -> PromptAudit:
     """How long the prompts are; what is too long for the model is refused, dropped or truncated here."""
-    first_limit = (config.train.response_limits or [config.train.sampling.max_new_tokens])[0]
+    first_limit = response_sampling(config.train, 0).max_new_tokens
     return audit_prompts(
         task,
         partial(render_many, tokenizer=source.tokenizer, task=config.task),
@@ -140,8 +140,7 @@ def _audit(task: Task, source: LoadedPolicy, config: HicraConfig, progress: Prog
 def _publish(engine: Engine, workers: Workers, lora: LoraConfig, policy: Policy, version: int) -> None:
     """Hand the policy to the engine; adapters folded in where it does not decode with the trainer's own module."""
     if workers.lockstep or (lora.rank and engine.name != "transformers"):
-        scale = lora.alpha / max(lora.rank, 1)
-        engine.load_weights(merged_weights(workers.named_tensors(policy), scale=scale), version=version)
+        engine.load_weights(merged_weights(workers.named_tensors(policy), scale=lora.scale), version=version)
     else:
         engine.update_weights(policy.model, version=version)
 

@@ -197,7 +197,7 @@ def _accumulate_gradient(
         )
         with tools.autocast():
             seen = state.policy(micro, tools.objective, terms)
-        workers.backward(seen.loss)
+        seen.loss.backward()
         loss_sum += seen.loss.detach()
         if rollouts:
             figures.put(micro.flat, seen.logprobs, seen.entropy)

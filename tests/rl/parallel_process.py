@@ -142,7 +142,7 @@ def gradient_of(policy, chosen, workers):
         micro = packed.micro_batch(members or [1])
         share = weights[micro.flat] if members else torch.zeros(len(micro.flat), dtype=torch.float64)
         terms = TokenTerms(advantages[micro.flat], share, advantages[micro.flat], None, None, micro.lengths)
-        workers.backward(policy(micro, OBJECTIVE, terms).loss)
+        policy(micro, OBJECTIVE, terms).loss.backward()
     workers.finish_gradients(policy)
 
 
