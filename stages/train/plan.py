@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -183,13 +182,6 @@ def available_memory() -> int:
     limits = [_read_number(Path("/sys/fs/cgroup") / name) for name in ("memory.max", "memory.current")]
     most, used = limits
     return free if most is None or used is None else max(0, min(free, most - used))
-
-
-def resident_bytes() -> int:
-    """Main memory that this process holds now."""
-    import psutil
-
-    return int(psutil.Process(os.getpid()).memory_info().rss)
 
 
 def count_parameters(folder: Path) -> int:

@@ -5,8 +5,6 @@ else from the tokens the update computed; `policy/token_entropy_coverage` is the
 sampler's, of every response token.
 """
 
-import resource
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hicra_cli.core.records import FinishReason, Outcome, Rollout
+from hicra_cli.core.resident import peak_resident_bytes
 from hicra_cli.metrics.semantic import semantic_entropy
 
 from .sample import SampledGroups
@@ -219,5 +218,4 @@ def _token_entropy(rollouts: list[Rollout], learned: Learned) -> NDArray[np.floa
 def _peak_bytes() -> int:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return peak_resident_bytes()

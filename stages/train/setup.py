@@ -13,6 +13,7 @@ from hicra_cli.config.root import HicraConfig
 from hicra_cli.config.train import ENTROPY_ALGOS, LoraConfig
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.records import Rollout
+from hicra_cli.core.resident import resident_bytes
 from hicra_cli.engine.base import Draws, Engine, Request
 from hicra_cli.engine.factory import build_engine, resolve_device, resolve_dtype, set_threads
 from hicra_cli.engine.policy import LoadedPolicy, load_policy
@@ -35,7 +36,7 @@ from ..base import build_task
 from .audit import PromptAudit, audit_prompts, prompt_limit
 from .credit import choose_credit
 from .objective import choose_objective
-from .plan import RunPlan, Team, plan_run, resident_bytes, this_machine, wants_checkpointing
+from .plan import RunPlan, Team, plan_run, this_machine, wants_checkpointing
 from .precision import compute_dtype, stored_dtype, with_engine_dtype
 from .reference import load_reference
 from .sample import longest_sampling, response_sampling

@@ -12,7 +12,6 @@ process of its own for each side, over what it held before.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from hicra_cli.core.resident import peak_resident_bytes
 from hicra_cli.rl.head import token_losses, token_statistics
 from hicra_cli.rl.objective import Objective, TokenTerms
 from tests.benchmarks.random_models import SHAPES
@@ -90,9 +90,9 @@ def print_peak(side: str, name: str, tokens: int) -> None:
     torch.set_num_threads(1)
     SIDES[side](*problem("nano", 64))  # libraries set up
     inputs = problem(name, tokens)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_resident_bytes()
     SIDES[side](*inputs)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+    print(peak_resident_bytes() - before)
 
 
 def main() -> None:

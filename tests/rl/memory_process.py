@@ -7,13 +7,12 @@ process began, so the process warms up small.
 """
 
 import json
-import resource
 import sys
 
-import psutil
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from hicra_cli.core.resident import peak_resident_bytes, resident_bytes
 from hicra_cli.rl.activations import trace_model
 from hicra_cli.rl.lora import add_adapters
 from hicra_cli.rl.memory import Sizes, plan_memory
@@ -33,10 +32,10 @@ def main() -> None:
     hf_config = AutoConfig.for_model("qwen3", **case["config"])
     predicted = predict(hf_config, case, stored, compute)
     update(tiny_model(dtype=stored), {**case, "tokens": 64}, compute)
-    before = psutil.Process().memory_info().rss
+    before = resident_bytes()
     model = AutoModelForCausalLM.from_config(hf_config, dtype=stored)
     update(model, case, compute)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_resident_bytes()
     print(json.dumps({"measured": peak - before, "predicted": predicted.update, "parts": parts(predicted)}))
 
 
