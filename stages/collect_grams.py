@@ -172,7 +172,7 @@ class _Corpus:
                 yield Solution(row.prompt_id, row.text, row.policy, row.step, truncated, successful=counted)
 
 
-_FAILURES = (Outcome.WRONG, Outcome.NO_ANSWER, Outcome.TRUNCATED)
+_FAILURES = (Outcome.WRONG, Outcome.NO_ANSWER, Outcome.UNCLOSED, Outcome.TRUNCATED, Outcome.UNPARSABLE)
 """What successes are compared with. Where the grader failed, nobody knows."""
 
 

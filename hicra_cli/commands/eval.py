@@ -1,8 +1,14 @@
 """hicra eval"""
 
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
 from hicra_cli.commands.options import COMPUTE_KNOBS, DryRun, Force, Knob, Resume
 from hicra_cli.commands.session import Report, Session
 from hicra_cli.commands.stage import run_stage, single_app
+from hicra_cli.core.errors import UsageError
 
 KNOBS = (
     Knob("--bench", "eval.bench"),
@@ -10,6 +16,7 @@ KNOBS = (
     Knob("--samples", "eval.samples"),
     Knob("--pass-k", "eval.pass_k"),
     Knob("--limit", "eval.limit"),
+    Knob("--shard", "eval.shard"),
     Knob("--data-dir", "data_dir"),
     Knob("--temperature", "eval.sampling.temperature"),
     Knob("--top-p", "eval.sampling.top_p"),
@@ -18,9 +25,47 @@ KNOBS = (
     Knob("--name", "eval.name"),
     *COMPUTE_KNOBS,
 )
+Layout = Literal["terminal", "markdown", "latex", "csv"]
+
+Compare = Annotated[
+    tuple[str, str] | None,
+    typer.Option("--compare", metavar="A B", help="Instead of sampling: the difference B - A, paired by question."),
+]
+Tabulate = Annotated[
+    list[str],
+    typer.Option("--table", metavar="EVALUATION", help="Instead of sampling: models x benchmarks; repeatable."),
+]
+Merge = Annotated[
+    list[str],
+    typer.Option("--merge", metavar="EVALUATION", help="Instead of sampling: join the shards into one; repeatable."),
+]
+CheckOverlap = Annotated[
+    list[str],
+    typer.Option("--check-overlap", metavar="TRAIN", help="Instead of sampling: benchmark questions in training data."),
+]
+Read = Annotated[
+    str | None,
+    typer.Option("--read", metavar="EVALUATION", help="Instead of sampling: questions, answers and verdicts to read."),
+]
+Failures = Annotated[bool, typer.Option("--failures", help="--read: only questions with a wrong answer, worst first.")]
+LayoutOption = Annotated[Layout, typer.Option("--layout", help="--table, --compare: how the table is written.")]
+Output = Annotated[Path | None, typer.Option("--output", help="--table, --read: write to this file (.html: a page).")]
 
 
-def evaluate(session: Session, dry_run: DryRun = False, force: Force = False, resume: Resume = False) -> Report:
+def evaluate(
+    session: Session,
+    dry_run: DryRun = False,
+    force: Force = False,
+    resume: Resume = False,
+    compare: Compare = None,
+    table: Tabulate = [],  # noqa: B006 (typer's way of a repeatable option)
+    merge: Merge = [],  # noqa: B006
+    check_overlap: CheckOverlap = [],  # noqa: B006
+    read: Read = None,
+    failures: Failures = False,
+    layout: LayoutOption = "terminal",
+    output: Output = None,
+) -> Report:
     """Grade a policy on benchmarks: avg@k and pass@k with 95 % intervals, strict boxed answers.
 
     Reads a policy and benchmarks (countdown is built in; others come from --data-dir, HICRA_DATA_DIR or the hub),
@@ -31,8 +76,46 @@ def evaluate(session: Session, dry_run: DryRun = False, force: Force = False, re
       hicra eval
       hicra eval --bench aime24,amc23 --data-dir data --policy ./model
       hicra eval --bench my-questions.jsonl --samples 8
+      hicra eval --compare evaluation:grpo evaluation:hicra
+      hicra eval --table evaluation:base --table evaluation:grpo --table evaluation:hicra --layout latex
+      hicra eval --bench paper-text --check-overlap train.jsonl
     """
+    wanted = {
+        "--compare": compare,
+        "--table": table,
+        "--merge": merge,
+        "--check-overlap": check_overlap,
+        "--read": read,
+    }
+    asked = [flag for flag, value in wanted.items() if value]
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} are different tasks", fix="Give one of them")
+    if compare is not None:
+        from hicra_cli.commands.eval_compare import compare_evaluations
+
+        return compare_evaluations(session, *compare, layout=layout)
+    if table:
+        from hicra_cli.commands.eval_table import tabulate_evaluations
+
+        return tabulate_evaluations(session, listed(table), layout=layout, output=output)
+    if merge:
+        from hicra_cli.commands.eval_merge import merge_evaluations
+
+        return merge_evaluations(session, listed(merge), force=force)
+    if check_overlap:
+        from hicra_cli.commands.eval_overlap import check_training_data
+
+        return check_training_data(session, listed(check_overlap))
+    if read is not None:
+        from hicra_cli.commands.eval_read import read_evaluation
+
+        return read_evaluation(session, read, failures=failures, output=output)
     return run_stage(session, dry_run=dry_run, force=force, resume=resume)
+
+
+def listed(values: list[str]) -> list[str]:
+    """`--table a,b --table c` is three references."""
+    return [part for value in values for part in value.split(",") if part]
 
 
 app = single_app("eval", evaluate, KNOBS)

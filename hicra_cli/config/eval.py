@@ -31,6 +31,11 @@ class EvalConfig(Section):
     pass_k: list[int] = Field(
         default_factory=list, description="k of pass@k; by default the powers of two up to samples."
     )
+    shard: str | None = Field(
+        None,
+        pattern=r"^[1-9][0-9]{0,5}/[1-9][0-9]{0,5}$",
+        description="i/n: only every n-th question from the i-th on, for job arrays; `--merge` joins the parts.",
+    )
     limit: int | None = Field(None, ge=1, description="Only the first so many questions of each benchmark.")
     countdown_questions: int = Field(512, ge=1, description="countdown: number of held-out questions.")
     sampling: EvalSamplingConfig = Field(default_factory=EvalSamplingConfig, description="How responses are sampled.")

@@ -13,12 +13,20 @@ from numpy.typing import NDArray
 
 
 class Outcome(StrEnum):
-    """Why a rollout has its reward. Only `correct` earns 1.0."""
+    """Why a rollout has its reward. Only `correct` earns 1.0.
+
+    no_answer: no box was opened; unclosed: one was, and never closed; truncated: the token limit came before a complete
+    box. unparsable: neither equal as text nor a formula that can be read. over_limit: too large to be compared;
+    timeout: comparing took too long; error: it failed, or the question was never asked.
+    """
 
     CORRECT = "correct"
     WRONG = "wrong"
     NO_ANSWER = "no_answer"
+    UNCLOSED = "unclosed"
     TRUNCATED = "truncated"
+    UNPARSABLE = "unparsable"
+    OVER_LIMIT = "over_limit"
     TIMEOUT = "timeout"
     ERROR = "error"
 
