@@ -12,16 +12,20 @@ from hicra_cli.rl.balance import TokenCost, cost_of
 # Gathering the prompt's keys per response costs too; below this share of the work sharing does not pay. Measured on one
 # core: saving 1.4 % of the work changed the time by 0.4 %, saving 5 % by 1.7 %, saving 26 % by 13 %.
 _SHARE_FROM = 0.05
-# On CPU longer rows only need more memory: an update of nano took 0.416 CPU seconds and 153 MiB in rows of 2048 tokens,
-# the same and 67 MiB in rows of 1024, 0.454 and 48 MiB in rows of 512.
+# On CPU longer rows need more memory and little less time. Small models are all activations: an update of nano took
+# 0.414 CPU seconds and 63 MiB in rows of 1024 tokens, 0.434 and 42 in rows of 512, 0.458 and 35 in rows of 384. Of
+# large ones the gradient of every weight is added up once a row.
 _CPU_ROW_TOKENS = 1024
+_SMALL_MODEL = 4_000_000
+_CPU_ROW_TOKENS_OF_SMALL = 384
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """packed: one row without padding, else rows padded on the right. share_from: a prompt runs once for the responses
     of its group where that saves at least this share of the step's work; 0 is always, above 1 never. cost: of tokens;
-    by default one that cuts into the fewest micro-batches. row_tokens: packed rows are not filled beyond this.
+    by default one that cuts into the fewest micro-batches. row_tokens: packed rows are not filled beyond this, but for
+    the responses to a shared prompt that is long itself.
     """
 
     packed: bool = False
@@ -64,7 +68,12 @@ def choose_layout(model: Any, *, layout: str, share_prompts: str, dtype: torch.d
             fix="Use --set train.layout=packed, or --set train.share_prompts=auto",
         )
     share_from = {"auto": _SHARE_FROM, "always": 0.0, "never": 2.0}[share_prompts]
-    return Layout(packed, share_from, _cost(model), _CPU_ROW_TOKENS if device.type == "cpu" else 1 << 62)
+    return Layout(packed, share_from, _cost(model), _row_tokens(model) if device.type == "cpu" else 1 << 62)
+
+
+def _row_tokens(model: Any) -> int:
+    small = sum(each.numel() for each in model.parameters()) < _SMALL_MODEL
+    return _CPU_ROW_TOKENS_OF_SMALL if small else _CPU_ROW_TOKENS
 
 
 def _cost(model: Any) -> TokenCost:

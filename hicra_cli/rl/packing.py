@@ -22,6 +22,9 @@ from hicra_cli.rl.layout import Layout
 
 Cost = Callable[[int, int], float]
 
+# A shared prompt that takes more of a row than one part in four is not repeated in further rows to save memory.
+_PROMPTS_PER_ROW = 4
+
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
@@ -113,9 +116,10 @@ class PackedRollouts:
         for group in _by_prompt(self.rollouts, chosen):
             unit: list[int] = []
             tokens = prompt = len(self.rollouts[group[0]].prompt_token_ids)
+            most = min(token_budget, max(self.layout.row_tokens, _PROMPTS_PER_ROW * prompt))
             for index in group:
                 own = len(self.rollouts[index].token_ids) - 1
-                if unit and tokens + own > token_budget:
+                if unit and tokens + own > most:
                     yield unit
                     unit, tokens = [], prompt
                 unit.append(index)

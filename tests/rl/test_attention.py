@@ -219,6 +219,18 @@ def test_prompts_are_shared_where_they_are_a_large_part_of_the_work():
     assert not pack(random_rollouts(0, [(40, 9), (40, 9)]), layout).shared
 
 
+def test_rows_of_a_small_model_are_short_on_cpu_and_a_long_prompt_is_not_repeated_for_it():
+    layout = chosen(random_model("qwen3"), layout="packed", share_prompts="always")
+    assert row_sizes([(20, [60] * 16)], layout) == [20 + 6 * 59, 20 + 6 * 59, 20 + 4 * 59]  # at most 384
+    assert row_sizes([(200, [60] * 16)], layout) == [200 + 10 * 59, 200 + 6 * 59]  # at most 4 * 200
+
+
+def row_sizes(groups, layout):
+    packed = pack(random_groups(0, groups), layout)
+    members = range(len(packed.rollouts))
+    return [micro.input_ids.shape[1] for micro in packed.micro_batches(members, token_budget=10_000)]
+
+
 def test_attention_of_a_segment_equals_a_masked_softmax():
     query, key, value = (torch.randn(1, heads, 11, 8, dtype=torch.float64) for heads in (4, 2, 2))
     layout = pack(random_groups(0, [(4, [3, 6])]), SHARED).micro_batch([0, 1]).segments
