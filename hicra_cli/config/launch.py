@@ -4,21 +4,31 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
+from hicra_cli.config.deepspeed import Zero, read_zero
 from hicra_cli.core.errors import ConfigError
+
+Parallel = Literal["ddp", "zero2", "fsdp"]
+"""Weights in each process: a copy; a shard that is made whole between forward and backward; a shard."""
+
+_BY_STAGE: tuple[Parallel, ...] = ("ddp", "zero2", "zero2", "fsdp")  # stage 1 is served by what stage 2 does
+_FSDP1_STRATEGIES: dict[str, Parallel] = {
+    "SHARD_GRAD_OP": "zero2", "2": "zero2", "NO_SHARD": "ddp", "3": "ddp", "HYBRID_SHARD_ZERO2": "zero2", "5": "zero2",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
     """One of `size` processes of a run: `rank` 0 … size - 1, and the same two counted on this machine alone.
 
-    backend: what accelerate's configuration asks for, where it does.
+    parallel: what accelerate's configuration asks for, where it does. zero: where it asks for it in DeepSpeed's words.
     """
 
     rank: int
     size: int
     local_rank: int
     local_size: int
-    backend: Literal["", "fsdp"] = ""
+    parallel: Parallel | None = None
+    zero: Zero | None = None
 
     @property
     def is_leader(self) -> bool:
@@ -29,16 +39,19 @@ class Launch:
 def read_launch() -> Launch | None:
     """The launch this process belongs to; None for a process of its own, also when a launcher started just one.
 
-    Raises ConfigError for numbers that make no sense, for DeepSpeed, and where `accelerate launch --cpu` was asked for
-    several processes: it starts one, and says nothing.
+    Raises ConfigError for numbers that make no sense, for a configuration of accelerate that cannot be honoured, and
+    where `accelerate launch --cpu` was asked for several processes: it starts one, and says nothing.
     """
     rank = os.environ.get("RANK")
     if rank is None or "WORLD_SIZE" not in os.environ:
         _refuse_lone_process()
         return None
-    _refuse_deepspeed()
+    zero = read_zero()
+    parallel = _fsdp() if zero is None else _BY_STAGE[zero.stage]
     size = _number("WORLD_SIZE")
-    launch = Launch(_number("RANK"), size, _number("LOCAL_RANK", 0), _number("LOCAL_WORLD_SIZE", 1), _backend())
+    # DeepSpeed's own launcher, which accelerate takes for several machines, says LOCAL_SIZE.
+    local_size = "LOCAL_WORLD_SIZE" if "LOCAL_WORLD_SIZE" in os.environ else "LOCAL_SIZE"
+    launch = Launch(_number("RANK"), size, _number("LOCAL_RANK", 0), _number(local_size, 1), parallel, zero)
     if not (0 <= launch.rank < size and 0 <= launch.local_rank < launch.local_size <= size):
         raise ConfigError(
             f"process {launch.rank} of {size}, {launch.local_rank} of {launch.local_size} on this machine, cannot be",
@@ -56,24 +69,20 @@ def read_launch() -> Launch | None:
     return launch
 
 
-def _backend() -> Literal["", "fsdp"]:
-    return "fsdp" if _asked_of_accelerate("FSDP") else ""
-
-
-def _refuse_deepspeed() -> None:
-    # Its engine clips and steps in one call and averages over processes; an update here is a sum, looked at before the
-    # weights change.
-    if _asked_of_accelerate("DEEPSPEED"):
+def _fsdp() -> Parallel | None:
+    """What a configuration for FSDP (1 or 2) asks for; None where there is none."""
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() != "true":
+        return None
+    if os.environ.get("FSDP_OFFLOAD_PARAMS", "").lower() == "true":
         raise ConfigError(
-            "the launcher is configured for DeepSpeed, which hicra does not use: train.parallel fsdp shards weights, "
-            "gradients and moments as ZeRO stage 3 does",
-            where="ACCELERATE_USE_DEEPSPEED, from the configuration of accelerate",
-            fix="Use a configuration with distributed_type: FSDP, such as examples/accelerate_fsdp.yaml, or torchrun",
+            "fsdp_offload_params cannot be honoured: weights stay on the device that computes with them",
+            where="FSDP_OFFLOAD_PARAMS, from the configuration of accelerate",
+            fix="Set it to false; with less memory a run gets by with more processes, train.lora.rank or "
+            "train.precision bfloat16-kahan",
         )
-
-
-def _asked_of_accelerate(backend: str) -> bool:
-    return os.environ.get(f"ACCELERATE_USE_{backend}", "").lower() == "true"
+    if os.environ.get("FSDP_VERSION") == "1":
+        return _FSDP1_STRATEGIES.get(os.environ.get("FSDP_SHARDING_STRATEGY", "").upper(), "fsdp")
+    return "zero2" if os.environ.get("FSDP_RESHARD_AFTER_FORWARD", "").lower() in ("false", "no", "0") else "fsdp"
 
 
 def _refuse_lone_process() -> None:

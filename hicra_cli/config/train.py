@@ -201,10 +201,11 @@ class TrainConfig(Section):
         description="packed: a prompt runs through the model once for all responses of its group; auto: where "
         "prompts are a large part of the tokens.",
     )
-    parallel: Literal["auto", "ddp", "fsdp"] = Field(
+    parallel: Literal["auto", "ddp", "zero2", "fsdp"] = Field(
         "auto",
         description="With several processes: `ddp` copies the model to each, `fsdp` shards weights, gradients and "
-        "moments (torch fully_shard; what ZeRO stage 3 shards); auto: ddp where they fit half a device.",
+        "moments (torch fully_shard; as ZeRO stage 3), `zero2` the same with weights kept whole between forward and "
+        "backward (as ZeRO stage 2); auto: what accelerate is configured for, else ddp where they fit half a device.",
     )
     worker_timeout_s: float = Field(
         1800.0,

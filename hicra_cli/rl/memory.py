@@ -28,6 +28,7 @@ class Sizes:
 
     layers, hidden, kv_width (kv heads * head width), vocabulary: of the model. rows, columns: of the decoding cache.
     head_chunk: response tokens whose logits exist at once. shards: processes that the weights are spread over.
+    keeps_whole: spread weights are whole from a forward to its backward.
     """
 
     layers: int
@@ -38,6 +39,7 @@ class Sizes:
     columns: int
     head_chunk: int
     shards: int = 1
+    keeps_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +114,9 @@ def plan_memory(
         3 * model.trained_bytes if stored is torch.bfloat16 and not model.frozen_bytes else 2 * model.trained_bytes
     )
     whole = model.parameters * compute.itemsize
+    gathered = _kept(whole, sizes, compute) if sizes.keeps_whole else _gathered(weights, sizes, stored)
     return MemoryPlan(
-        weights=weights // sizes.shards + (_gathered(weights, sizes, stored) if sizes.shards > 1 else 0),
+        weights=weights // sizes.shards + (gathered if sizes.shards > 1 else 0),
         gradients=model.trained_bytes // sizes.shards,
         optimizer=optimizer // sizes.shards,
         engine=engine + (whole if copies_for_engine else 0),
@@ -151,3 +154,9 @@ def _gathered(weights: int, sizes: Sizes, stored: torch.dtype) -> int:
     """Whole weights of the layers at work and of embedding and head, which are gathered around everything."""
     ends = 2 * sizes.vocabulary * sizes.hidden * stored.itemsize
     return ends + _GATHERED_LAYERS * max(weights - ends, 0) // sizes.layers
+
+
+def _kept(whole: int, sizes: Sizes, compute: torch.dtype) -> int:
+    """Whole weights, and the buffer in which the last layer arrived, which goes when the forward ends."""
+    ends = 2 * sizes.vocabulary * sizes.hidden * compute.itemsize
+    return whole + max(whole - ends, 0) // sizes.layers

@@ -20,12 +20,14 @@ Item = TypeVar("Item")
 class Workers(Protocol):
     """rank: of this process, 0 … size - 1. device: where this process computes. lockstep: every forward and backward
     needs all workers (sharded weights), so a worker without a micro-batch computes one that weighs nothing.
+    keeps_whole: sharded weights are whole from a forward to its backward.
     """
 
     rank: int
     size: int
     device: torch.device
     lockstep: bool
+    keeps_whole: bool
 
     def prepare(self, policy: Policy) -> None:
         """Place the weights (copy or shard them), in place; before an optimizer is made of them."""
@@ -62,6 +64,7 @@ class OneWorker:
     rank = 0
     size = 1
     lockstep = False
+    keeps_whole = False
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

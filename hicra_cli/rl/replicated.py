@@ -24,6 +24,7 @@ class Replicated:
     """`Workers` with a copy of the weights each (data parallel)."""
 
     lockstep = False
+    keeps_whole = False
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange

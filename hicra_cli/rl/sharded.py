@@ -21,16 +21,21 @@ Item = TypeVar("Item")
 
 
 class Sharded:
-    """`Workers` with a shard of the weights each. compute_dtype: what forward and backward see of the weights."""
+    """`Workers` with a shard of the weights each.
+
+    compute_dtype: what forward and backward see of the weights. keeps_whole: a layer gathered in the forward pass stays
+    until its backward (ZeRO stage 2: gathered once a micro-batch instead of twice, in the room of a whole copy).
+    """
 
     lockstep = True
 
-    def __init__(self, exchange: Exchange, *, compute_dtype: torch.dtype) -> None:
+    def __init__(self, exchange: Exchange, *, compute_dtype: torch.dtype, keeps_whole: bool = False) -> None:
         self.exchange = exchange
         self.rank = exchange.rank
         self.size = exchange.size
         self.device = exchange.device
         self.compute_dtype = compute_dtype
+        self.keeps_whole = keeps_whole
 
     def prepare(self, policy: Policy) -> None:
         """Shard decoder layer by decoder layer, and what is left (embeddings, final norm, head) with the policy."""
@@ -44,6 +49,8 @@ class Sharded:
             if isinstance(module, FSDPModule):
                 module.set_gradient_divide_factor(1.0)
                 module.set_force_sum_reduction_for_comms(True)  # gloo has no scaled sum
+        if self.keeps_whole:
+            policy.register_forward_pre_hook(_keep_for_backward)
 
     def gather(self, item: Item) -> list[Item]:
         return self.exchange.gather(item)
@@ -81,3 +88,8 @@ def decoder_layers(model: Any) -> list[nn.Module]:
             fix="Use train.parallel ddp",
         )
     return layers
+
+
+def _keep_for_backward(policy: Any, _inputs: Any) -> None:
+    # Only a backward frees what is kept. Without one coming, kept weights would be the old ones after an update.
+    policy.set_reshard_after_forward(not torch.is_grad_enabled())

@@ -18,10 +18,10 @@ from hicra_cli.rl.activations import ModelMemory, UntraceableError, trace_model
 from hicra_cli.rl.balance import head_width
 from hicra_cli.rl.memory import FITS_BELOW, MemoryPlan, Sizes, gib, plan_memory
 
+from .parallel import choose_parallel, describe_parallel, describe_zero
 from .precision import compute_dtype, stored_dtype
 from .sample import longest_sampling
 
-BYTES_PER_PARAMETER = 16  # float32 master, float32 gradient, two float32 Adam moments
 ASSUMED_PROMPT = 512  # tokens of the longest prompt, where nothing was measured or configured yet
 
 
@@ -35,10 +35,14 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """size: processes that share a step's rollouts. shards: those that share the weights, 1 where each has them all."""
+    """size: processes that share a step's rollouts. shards: those that share the weights, 1 where each has them all.
+
+    keeps_whole: shards are made whole from a forward to its backward.
+    """
 
     size: int = 1
     shards: int = 1
+    keeps_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +94,16 @@ def describe_memory(policy: Path, config: HicraConfig) -> dict[str, str]:
         "rollouts": f"{train.num_prompts} prompts x {train.group_size} = {train.num_prompts * train.group_size} a step",
     }
     launch = read_launch()
-    size = 1 if launch is None else launch.size
-    sharded = train.parallel == "fsdp" or (launch is not None and launch.backend == "fsdp")
     machine = this_machine(config, processes=1 if launch is None else launch.local_size)
-    plan = plan_run(policy, config, machine, team=Team(size, size if sharded else 1))
+    team = Team()
+    if launch is not None:
+        device_bytes = None if machine.on_cpu else machine.total
+        parallel = choose_parallel(train, launch, parameters=parameters, device_bytes=device_bytes)
+        lines["processes"] = describe_parallel(launch, parallel)
+        if deepspeed := describe_zero(launch, parallel):
+            lines["DeepSpeed"] = deepspeed
+        team = Team(launch.size, 1 if parallel == "ddp" else launch.size, parallel == "zero2")
+    plan = plan_run(policy, config, machine, team=team)
     if isinstance(plan, str):
         return {**lines, "memory": f"unknown: {plan}"}
     known = f" of {gib(plan.machine.total)}" if plan.machine.total is not None else ""
@@ -135,6 +145,7 @@ def plan_run(
         columns=longest,
         head_chunk=min(train.head_chunk, tokens),
         shards=team.shards,
+        keeps_whole=team.keeps_whole,
     )
     try:
         if train.gradient_checkpointing != "auto":

@@ -113,7 +113,7 @@ def _plan(
 ) -> RunPlan | str:
     """The memory plan of this run, told to the user."""
     machine = this_machine(config, processes=1 if board is None else board.launch.local_size)
-    team = Team(workers.size, workers.size if workers.lockstep else 1)
+    team = Team(workers.size, workers.size if workers.lockstep else 1, workers.keeps_whole)
     plan = plan_run(path, config, machine, longest_prompt=longest_prompt, team=team)
     progress.note(f"memory cannot be predicted: {plan}" if isinstance(plan, str) else plan.summary)
     return plan

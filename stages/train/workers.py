@@ -13,10 +13,9 @@ from hicra_cli.rl.exchange import Board, Exchange
 from hicra_cli.rl.parallel import OneWorker, Workers
 from hicra_cli.rl.replicated import Replicated
 
-from .plan import BYTES_PER_PARAMETER, count_parameters
+from .parallel import choose_parallel, describe_parallel, describe_zero
+from .plan import count_parameters
 from .precision import compute_dtype
-
-MODEL_SHARE = 0.5  # of a device's memory for weights, gradients and moments; the rest is for activations and sampling
 
 
 def build_workers(
@@ -40,12 +39,19 @@ def build_workers(
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     device = _own_device(device, board.launch)
     exchange = Exchange(board, device, timeout_s=config.train.worker_timeout_s)
-    is_sharded = _is_sharded(config, device, policy, asked=board.launch.backend == "fsdp")
-    progress.note(f"{board.size} processes, each with a {'shard' if is_sharded else 'copy'} of the weights")
-    if is_sharded:
+    on_cpu = device.type == "cpu"
+    device_bytes = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
+    parallel = choose_parallel(
+        config.train, board.launch, parameters=count_parameters(policy), device_bytes=device_bytes
+    )
+    progress.note(describe_parallel(board.launch, parallel))
+    if deepspeed := describe_zero(board.launch, parallel):
+        progress.note(deepspeed)
+    if parallel != "ddp":
         from hicra_cli.rl.sharded import Sharded  # takes a second to import
 
-        return Sharded(exchange, compute_dtype=compute_dtype(config.train, on_cpu=device.type == "cpu"))
+        compute = compute_dtype(config.train, on_cpu=on_cpu)
+        return Sharded(exchange, compute_dtype=compute, keeps_whole=parallel == "zero2")
     return Replicated(exchange)
 
 
@@ -61,12 +67,3 @@ def _own_device(device: torch.device, launch: Launch) -> torch.device:
     own = torch.device("cuda", launch.local_rank)
     torch.cuda.set_device(own)
     return own
-
-
-def _is_sharded(config: HicraConfig, device: torch.device, policy: Path, *, asked: bool) -> bool:
-    if config.train.parallel != "auto":
-        return config.train.parallel == "fsdp"
-    if asked or device.type != "cuda":
-        return asked
-    needed = count_parameters(policy) * BYTES_PER_PARAMETER
-    return needed > MODEL_SHARE * torch.cuda.get_device_properties(device).total_memory

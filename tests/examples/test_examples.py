@@ -24,6 +24,7 @@ def with_hicra(tmp_path):
 
 def test_every_example_is_run_by_a_test_of_this_file():
     assert {path.name for path in EXAMPLES.iterdir() if path.name != "__pycache__"} == {
+        "accelerate_deepspeed.yaml",  # read in tests/config/test_deepspeed.py
         "accelerate_fsdp.yaml",  # used in tests/stages/test_train_parallel.py
         "alpha_sweep.yaml",  # read in tests/commands/test_pipeline.py
         "ci.sh",

@@ -1,5 +1,6 @@
 """Makes what tests/rl/test_parallel.py looks at, by 2, 4 and 1 processes: python -m tests.rl.parallel_process FOLDER"""
 
+import json
 import sys
 from pathlib import Path
 
@@ -38,10 +39,15 @@ def work(folder):
     exchange = Exchange(Board(mine), torch.device("cpu"), timeout_s=60)
     replicated = Replicated(exchange)
     sharded = Sharded(exchange, compute_dtype=torch.float32)
+    kept = Sharded(exchange, compute_dtype=torch.float32, keeps_whole=True)
+    assert torch.distributed.get_world_size() == mine.size
     write_gradients(folder, replicated)
     write_update(folder, sharded, "sharded")
+    write_update(folder, kept, "kept")
     if mine.size == 2:
-        write_checkpoints(folder, replicated, sharded)
+        write_held(folder, sharded, "sharded")
+        write_held(folder, kept, "kept")
+        write_checkpoints(folder, replicated, sharded, kept)
     else:
         write_resumed(folder, sharded, "sharded")
         write_resumed(folder, replicated, "replicated")
@@ -74,9 +80,37 @@ def write_update(folder, workers, name):
         save_file(weights, folder / f"{kind}-{name}-{workers.size}-{workers.rank}.safetensors")
 
 
-def write_checkpoints(folder, replicated, sharded):
+def write_held(folder, workers, name):
+    """Bytes of weights in the model's own tensors before, between and after a forward and its backward."""
+    policy, optimizer = prepared(workers, "qwen3")
+    micro = pack(random_rollouts(3, LENGTHS)).micro_batch([0])
+    held = {"before": held_bytes(policy)}
+    with torch.no_grad():
+        policy(micro)
+    held["figures"] = held_bytes(policy)
+    forward = policy(micro)
+    held["between"] = held_bytes(policy)
+    forward.logprobs.sum().backward()
+    held["after"] = held_bytes(policy)
+    old = whole(policy, workers)
+    with torch.no_grad():
+        first = policy(micro).logprobs
+    optimizer.step()
+    with torch.no_grad():
+        second = policy(micro).logprobs
+    held["moved"] = bool((first != second).any())
+    held["renewed"] = any(not torch.equal(old[key], each) for key, each in whole(policy, workers).items())
+    (folder / f"held-{name}-{workers.rank}.json").write_text(json.dumps(held))
+
+
+def held_bytes(policy):
+    local = [getattr(each, "_local_tensor", each) for each in policy.parameters()]
+    return sum(each.numel() * each.itemsize for each in local)
+
+
+def write_checkpoints(folder, replicated, sharded, kept):
     """One update, a checkpoint of each layout, one more update: what a resumed run must arrive at."""
-    for workers, name in ((replicated, "replicated"), (sharded, "sharded")):
+    for workers, name in ((replicated, "replicated"), (sharded, "sharded"), (kept, "kept")):
         policy, optimizer = prepared(workers, "qwen2-tied")
         update(policy, optimizer, CHOSEN["uneven"], workers)
         place = folder / "from-2" / name
@@ -94,7 +128,7 @@ def write_checkpoints(folder, replicated, sharded):
 
 def write_resumed(folder, workers, name):
     """Each checkpoint of two processes, taken up by these workers, after the same second update."""
-    for layout in ("replicated", "sharded"):
+    for layout in ("replicated", "sharded", "kept"):
         place = folder / "from-2" / layout
         if not (place / "step-000001").is_dir():
             continue
@@ -103,7 +137,7 @@ def write_resumed(folder, workers, name):
         assert found is not None
         path, state = found
         assert (state["step"], state["cursor"]) == (1, 7)
-        if workers.lockstep or layout == "sharded":
+        if workers.lockstep or layout != "replicated":
             load_resharded(path, policy.model, optimizer)
         else:
             load_checkpoint(path, policy.model, optimizer)

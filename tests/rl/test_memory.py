@@ -100,6 +100,25 @@ def test_shards_divide_weights_gradients_and_moments():
     assert four.weights == alone.weights // 4 + ends + 2 * (alone.weights - ends) // 4
 
 
+def test_shards_that_are_kept_whole_take_the_room_of_a_copy_in_the_compute_precision():
+    model = traced(compute=torch.bfloat16)
+    small = replace(SIZES_4B, layers=4, hidden=128, vocabulary=550, shards=4)
+    freed, kept = (
+        plan_memory(
+            model, replace(small, keeps_whole=keeps), stored=torch.float32, compute=torch.bfloat16, on_cpu=False
+        )
+        for keeps in (False, True)
+    )
+    assert (
+        (kept.gradients, kept.optimizer)
+        == (freed.gradients, freed.optimizer)
+        == (model.parameters, 2 * model.parameters)
+    )
+    # a quarter of 4 bytes a weight, all of them in 2 bytes, and the buffer of one of four layers, 2 bytes a weight
+    layer = 2 * (model.parameters - 2 * 550 * 128) // 4
+    assert kept.weights == model.parameters + 2 * model.parameters + layer
+
+
 @pytest.mark.parametrize("kind", CONFIGS)
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_the_trace_equals_the_tensors_of_a_real_pass(kind, checkpointing):

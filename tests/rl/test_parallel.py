@@ -1,5 +1,6 @@
 """1, 2 and 4 processes compute one gradient; shards come together again; checkpoints move between numbers of them."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from hicra_cli.rl.checkpoint import latest_checkpoint
 from hicra_cli.rl.replicated import buckets
 from tests.commands.run_hicra import ROOT, clean_environment
+from tests.rl.models import tiny_model
 from tests.rl.parallel_process import CHOSEN
 
 
@@ -40,11 +42,12 @@ def test_every_worker_has_the_gradient_of_one_process_with_uneven_shares_and_wit
             assert torch.equal(each[key], found[0][key])  # or the copies would drift apart
 
 
+@pytest.mark.parametrize("layout", ["sharded", "kept"])
 @pytest.mark.parametrize("kind", ["qwen3", "qwen2-tied"])
 @pytest.mark.parametrize("size", [2, 4])
-def test_sharded_updates_equal_those_of_one_process(folder, kind, size):
+def test_sharded_updates_equal_those_of_one_process(folder, layout, kind, size):
     expected = load_file(folder / f"{kind}-alone-1-0.safetensors")
-    found = [load_file(folder / f"{kind}-sharded-{size}-{rank}.safetensors") for rank in range(size)]
+    found = [load_file(folder / f"{kind}-{layout}-{size}-{rank}.safetensors") for rank in range(size)]
     for each in found:
         assert each.keys() == expected.keys()
         for key, weights in expected.items():
@@ -52,7 +55,25 @@ def test_sharded_updates_equal_those_of_one_process(folder, kind, size):
             assert torch.equal(each[key], found[0][key])
 
 
-@pytest.mark.parametrize("layout", ["replicated", "sharded"])
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("layout", ["sharded", "kept"])
+def test_weights_are_whole_only_where_they_are_kept_for_a_backward(folder, layout, rank):
+    held = json.loads((folder / f"held-{layout}-{rank}.json").read_text())
+    every = sum(each.numel() * 4 for each in tiny_model("qwen3").parameters())
+    shards = [json.loads((folder / f"held-{layout}-{each}.json").read_text())["before"] for each in (0, 1)]
+    assert sum(shards) == every
+    assert held["before"] == held["figures"] == held["after"] == shards[rank]
+    assert held["between"] == (every if layout == "kept" else shards[rank])
+
+
+@pytest.mark.parametrize("layout", ["sharded", "kept"])
+def test_a_pass_without_gradient_leaves_no_old_weights_behind(folder, layout):
+    held = json.loads((folder / f"held-{layout}-0.json").read_text())
+    assert held["renewed"]
+    assert held["moved"]
+
+
+@pytest.mark.parametrize("layout", ["replicated", "sharded", "kept"])
 @pytest.mark.parametrize("resumed", ["replicated-4", "sharded-4", "alone-1"])
 def test_a_checkpoint_of_two_processes_is_taken_up_by_another_number_and_layout(folder, layout, resumed):
     straight = load_file(folder / "from-2" / layout / "straight.safetensors")
@@ -61,7 +82,7 @@ def test_a_checkpoint_of_two_processes_is_taken_up_by_another_number_and_layout(
         torch.testing.assert_close(found[key], weights, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("layout", ["replicated", "sharded"])
+@pytest.mark.parametrize("layout", ["replicated", "sharded", "kept"])
 def test_the_same_number_of_processes_goes_on_bit_for_bit(folder, layout):
     straight = load_file(folder / "from-2" / layout / "straight.safetensors")
     found = load_file(folder / "from-2" / layout / f"resumed-{layout}-2.safetensors")

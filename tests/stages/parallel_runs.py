@@ -20,6 +20,7 @@ import hicra_cli.rl.sharded
 import hicra_cli.rl.sharded_checkpoint
 import hicra_cli.stages.train.run  # noqa: F401 (before the forks)
 from hicra_cli.app import main
+from tests.config.accelerate_environment import deepspeed_environment
 from tests.rl.forks import launch
 from tests.stages.runs import small_config
 
@@ -75,6 +76,13 @@ class Runs:
     def refusing(self):
         """The second one finds its engine too far from its trainer, the first one does not."""
         self.train("refusing", 2, environment=lambda rank: {"HICRA_ENGINE__PROBE_TOLERANCE": "1e-30"} if rank else {})
+
+    def deepspeed(self):
+        """Straight, then stopped and resumed, where accelerate asks for the ZeRO stage that the folder is named by."""
+        stage = self.folder.name.removeprefix("zero-")
+        os.environ.update(deepspeed_environment("--zero_stage", stage, "--gradient_clipping", "0.5"))
+        self.train("straight", 2)
+        self.stopped()
 
     def options(self):
         """Two steps with each of some options that meet the layout of the weights."""

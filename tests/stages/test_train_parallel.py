@@ -166,6 +166,26 @@ def test_options_give_the_same_with_copied_and_with_sharded_weights(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stage", ["2", "3"])
+def test_a_configuration_for_deepspeed_trains_resumes_and_publishes_with_torchs_own_shards(tmp_path, stage):
+    folder = tmp_path / f"zero-{stage}"
+    folder.mkdir()
+    runs(folder, "auto", "deepspeed")
+    assert codes(folder, "straight") == codes(folder, "resumed-2") == [0, 0]
+    assert codes(folder, "stopped") == [130, 130]
+    straight, resumed = outcome(folder / "straight.home"), outcome(folder / "resumed-2.home")
+    assert resumed.steps == straight.steps
+    assert [digests(path, "*") for path in resumed.policies] == [digests(path, "*") for path in straight.policies]
+    assert (folder / "straight.1.out").read_text() == (folder / "straight.1.err").read_text() == ""
+    talk = (folder / "straight.0.err").read_text()
+    whole = {"2": ", made whole between forward and backward", "3": ""}[stage]
+    name = {"2": "zero2", "3": "fsdp"}[stage]
+    assert f"2 processes, each with a shard of the weights{whole}\n" in talk
+    assert f"asks for DeepSpeed ZeRO stage {stage}: done by torch's fully_shard, not by DeepSpeed " in talk
+    assert f"(train.parallel {name}); hicra's own settings stand for gradient_clipping\n" in talk
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
 def test_a_launcher_starts_it(tmp_path, launcher):
     command = {

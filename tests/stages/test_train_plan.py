@@ -87,6 +87,12 @@ def test_shards_take_less_and_their_engine_a_copy():
     assert alone.engine == 0
 
 
+def test_shards_that_are_kept_whole_take_more_of_weights_alone():
+    freed, kept = (plan_of(configured(), team=Team(4, 4, keeps)).memory for keeps in (False, True))
+    assert kept.weights > freed.weights
+    assert (kept.gradients, kept.optimizer, kept.engine) == (freed.gradients, freed.optimizer, freed.engine)
+
+
 def test_a_dry_run_tells_every_part_and_the_decision(tmp_path):
     lines = describe_memory(nano(), configured(token_budget=1024))
     assert lines["parameters"] == f"{count_parameters(nano()):,}"
