@@ -16,10 +16,14 @@ from .tools import StepTools
 
 
 def evaluate(step: int, tools: StepTools, config: TrainConfig, stop: StopSignal) -> dict[str, Any]:
-    """Accuracy on `eval_prompts` held-out problems × `eval_samples`, with a 95 % interval clustered by question."""
+    """Accuracy on `eval_prompts` held-out problems × `eval_samples`, with a 95 % interval clustered by question.
+
+    It may take minutes and leaves no trace before its end, so a signal ends it at once.
+    """
     prompts = tools.task.held_out(config.eval_prompts)
     draws = Draws(tools.seed, "eval", step)
-    groups = graded_groups(prompts, config.sampling, draws, tools, stop, samples=config.eval_samples)
+    with stop.allowed():
+        groups = graded_groups(prompts, config.sampling, draws, tools, stop, samples=config.eval_samples)
     rollouts, verdicts = zip(*(pair for group in groups for pair in group), strict=True)
     # Not the rewards: a user's function may give any number for a right answer.
     correct = np.array([verdict.outcome is Outcome.CORRECT for verdict in verdicts], dtype=np.float64)

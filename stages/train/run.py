@@ -151,7 +151,7 @@ def _train(workspace: Workspace) -> None:
             workspace.progress.note(f"resumed after step {state.step}")
         if workspace.leads:
             with writing("going back to a checkpoint", folder):
-                rewind(folder, state.step)
+                rewind(folder, state.step, recorded=state.recorded_step)
                 compare_machine(folder / CHECKPOINTS, workspace.progress)
         with stop.shared(tools.workers, workspace.board):
             _publish_if_missing(workspace, state, tools, source)
@@ -162,33 +162,38 @@ def _loop(workspace: Workspace, state: TrainState, tools: StepTools, source: Loa
     train, progress = workspace.config.train, workspace.progress
     records = read_steps(workspace.folder) if workspace.leads else []
     label, first = f"train {workspace.plan.name}", state.step + 1
-    with progress.dashboard(label, train.steps, done=state.step) as board, _trackers(workspace, records) as trackers:
+    with (
+        progress.dashboard(label, train.steps, done=state.recorded_step) as board,
+        _trackers(workspace, records) as trackers,
+    ):
         tools = replace(tools, view=LiveView(board, records))
         warnings = StepWarnings(train, with_grams=tools.matcher is not None, records=records)
-        failures_told = False
+        failures_told, failures = False, None
         try:
-            while state.step < train.steps:
+            while state.step < train.steps or state.unrecorded is not None:
                 with stop.deferred():
-                    data = train_step(state, tools, train, stop)
-                    record = _record(workspace, state, tools, source, data, stop)
+                    if state.unrecorded is None:
+                        data = train_step(state, tools, train, stop)
+                        _hold(workspace, state, tools, data)
+                        failures = None if failures_told else failure_summary(data.sampled.verdicts)
+                    record = _record(workspace, state, tools, source, stop)
                     trackers.log(record)
                 tools.view.see(record)
                 if state.step == first:
                     progress.note(measured_memory(record["memory/peak_bytes"], tools.predicted_bytes))
-                if not failures_told and (failures := failure_summary(data.sampled.verdicts)) is not None:
+                if failures is not None:
                     failures_told = True
                     progress.warn(f"step {state.step}: {failures}")
                 for warning in warnings.of(record):
                     progress.warn(f"step {state.step}: {warning}")
         except HicraError:
-            _keep_after_failure(workspace, state, tools)
+            with stop.ignored():
+                _keep_after_failure(workspace, state, tools)
             raise
 
 
-def _record(
-    workspace: Workspace, state: TrainState, tools: StepTools, source: LoadedPolicy, data: StepData, stop: StopSignal
-) -> dict[str, Any]:
-    """Everything a finished step leaves behind, in an order that a crash cannot confuse: the checkpoint is last."""
+def _hold(workspace: Workspace, state: TrainState, tools: StepTools, data: StepData) -> None:
+    """Store the rollouts of a finished step and keep its record in the state, until it is complete and written."""
     train, folder = workspace.config.train, workspace.folder
     require_finite_weights(state.model, workers=tools.workers, step=state.step)
     tools.view.tell("record")
@@ -196,15 +201,27 @@ def _record(
         "policy/probe_nats": probe_engine(tools.engine, state, tools, workspace.config),
         "memory/predicted_bytes": tools.predicted_bytes,
     }
+    if workspace.leads and train.save_rollouts_every and state.step % train.save_rollouts_every == 0:
+        with writing(f"recording step {state.step}", folder):
+            write_rollouts(folder, data, workspace.plan.inputs["policy"].ref)
+    state.unrecorded, state.torn = finite_record(record), False
+
+
+def _record(
+    workspace: Workspace, state: TrainState, tools: StepTools, source: LoadedPolicy, stop: StopSignal
+) -> dict[str, Any]:
+    """Everything else a finished step leaves behind, in an order that a crash cannot confuse: the checkpoint is last.
+
+    Interrupted in its evaluation, a step is done all the same: its record waits in the state for the run to go on.
+    """
+    train, folder = workspace.config.train, workspace.folder
+    record = dict(state.unrecorded or {})
     if train.eval_every and state.step % train.eval_every == 0:
-        record |= evaluate(state.step, tools, train, stop)
-    record = finite_record(record)
+        record = finite_record(record | evaluate(state.step, tools, train, stop))
     if workspace.leads:
         with writing(f"recording step {state.step}", folder):
-            if train.save_rollouts_every and state.step % train.save_rollouts_every == 0:
-                write_rollouts(folder, data, workspace.plan.inputs["policy"].ref)
             append_step(folder, record)
-    state.torn = False
+    state.unrecorded = None
     if _is_published(state, train):
         tools.view.tell("save")
         needed = policy_bytes(state) + checkpoint_bytes(state)
@@ -228,6 +245,8 @@ def _publish(workspace: Workspace, state: TrainState, tools: StepTools, source: 
 
 def _publish_if_missing(workspace: Workspace, state: TrainState, tools: StepTools, source: LoadedPolicy) -> None:
     """A step whose publication failed, for want of room say, has a checkpoint but no policy yet."""
+    if state.unrecorded is not None:  # published when its record is complete
+        return
     published = [each["step"] for each in read_policies(workspace.folder)]
     if state.step and _is_published(state, workspace.config.train) and state.step not in published:
         _publish(workspace, state, tools, source)

@@ -16,8 +16,9 @@ from hicra_cli.rl.parallel import Workers
 class TrainState:
     """step: optimizer updates done. cursor: prompts taken from the task's stream. limit_index: which response limit.
 
-    adaptive: the gate of an adaptive alpha, unused under other schedules. torn: weights and numbers do not belong
-    together (an update was taken whose step is not recorded yet): such a state is not saved.
+    adaptive: the gate of an adaptive alpha, unused under other schedules. unrecorded: the record of `step` as long as
+    it is not in the step record, for want of its evaluation say: whoever takes the state over completes it. torn:
+    weights and numbers do not belong together (an update was taken whose step is not over): such a state is not saved.
     """
 
     policy: Policy
@@ -26,6 +27,7 @@ class TrainState:
     cursor: int = 0
     limit_index: int = 0
     adaptive: AdaptiveAlpha = field(default_factory=AdaptiveAlpha)
+    unrecorded: dict[str, Any] | None = None
     torn: bool = False
 
     @property
@@ -33,12 +35,22 @@ class TrainState:
         """The HF model inside the policy."""
         return self.policy.model
 
+    @property
+    def recorded_step(self) -> int:
+        """The last step whose line is in the step record."""
+        return self.step - (self.unrecorded is not None)
+
     def save(self, folder: Path, workers: Workers, *, keep: int) -> None:
         """Write a checkpoint of the present state and drop old ones; all workers call this, the first one writes.
 
         Where each holds a shard all write, and wait for each other.
         """
-        numbers = {"cursor": self.cursor, "limit_index": self.limit_index, "adaptive": asdict(self.adaptive)}
+        numbers = {
+            "cursor": self.cursor,
+            "limit_index": self.limit_index,
+            "adaptive": asdict(self.adaptive),
+            "unrecorded": self.unrecorded,
+        }
         if workers.lockstep:
             from hicra_cli.rl.sharded_checkpoint import save_sharded
 
@@ -64,6 +76,7 @@ class TrainState:
         else:
             load_checkpoint(path, self.model, self.optimizer)
         self.step, self.cursor, self.limit_index = numbers["step"], numbers["cursor"], numbers["limit_index"]
+        self.unrecorded = numbers.get("unrecorded")
         gate = numbers["adaptive"]
         self.adaptive = AdaptiveAlpha(**{**gate, "perplexities": tuple(gate["perplexities"])})
         return True

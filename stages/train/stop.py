@@ -67,6 +67,15 @@ class StopSignal:
             self._deferred = before
 
     @contextmanager
+    def ignored(self) -> Iterator[None]:
+        """The last work of a run that is ending anyway: an impatient second signal must not cost its checkpoint."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred, self._pending = False, None
+
+    @contextmanager
     def local(self) -> Iterator[None]:
         """Work in which this worker needs no other: a signal ends it at once, here alone, where it is not deferred."""
         self._local = True

@@ -46,11 +46,11 @@ def append_policy(folder: Path, step: int, reference: str) -> None:
     write_durably(folder / POLICIES, json.dumps(policies, indent=1).encode())
 
 
-def rewind(folder: Path, step: int) -> None:
-    """Drop records, rollouts and policies after `step`, and a torn last line of the records."""
+def rewind(folder: Path, step: int, *, recorded: int) -> None:
+    """Drop rollouts and policies after `step`, records after step `recorded`, and a torn last line of the records."""
     path = folder / STEPS
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= step]
+    kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] <= recorded]
     write_durably(path, b"".join(kept))
     policies = [each for each in read_policies(folder) if each["step"] <= step]
     write_durably(folder / POLICIES, json.dumps(policies, indent=1).encode())

@@ -111,9 +111,11 @@ def require_finite_weights(model: nn.Module, *, workers: Workers, step: int) -> 
 
 
 def finite_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record with null for NaN and infinities, and their number under `record/non_finite`."""
+    """The record with null for NaN and infinities, and their number (with those of before) under
+    `record/non_finite`.
+    """
     bad = [name for name, value in record.items() if isinstance(value, float) and not math.isfinite(value)]
-    return {**record, **dict.fromkeys(bad), NON_FINITE: len(bad)}
+    return {**record, **dict.fromkeys(bad), NON_FINITE: record.get(NON_FINITE, 0) + len(bad)}
 
 
 def non_finite_weight(model: nn.Module) -> str | None:

@@ -21,16 +21,19 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.stages.killed_training", "hicra_cli.stages.train.run", "transformers"])
 
 
-def train(config: HicraConfig, place: str = "", nth: int = 1, number: int = signal.SIGKILL) -> int:
-    """Train or resume in a process that gets the signal at the n-th time at `place`; returns its exit code."""
-    process = _context.Process(target=_train, args=(config.model_dump_json(), place, nth, int(number)))
+def train(config: HicraConfig, place: str = "", nth: int = 1, number: int = signal.SIGKILL, *, then: str = "") -> int:
+    """Train or resume in a process that gets the signal at the n-th time at `place`; returns its exit code.
+
+    then: a place where it gets the signal too, the first time.
+    """
+    process = _context.Process(target=_train, args=(config.model_dump_json(), place, nth, int(number), then))
     process.start()
     process.join(PATIENCE_S)
     assert process.exitcode is not None, f"the training that was to end at {place} still runs"
     return process.exitcode
 
 
-def _train(config_json: str, place: str, nth: int, number: int) -> None:
+def _train(config_json: str, place: str, nth: int, number: int, then: str) -> None:
     from hicra_cli.core.registry import Registry
     from hicra_cli.stages.base import execute
     from hicra_cli.stages.train.run import STAGE
@@ -39,6 +42,8 @@ def _train(config_json: str, place: str, nth: int, number: int) -> None:
     config = HicraConfig.model_validate_json(config_json)
     if place:
         PLACES[place](_Signal(nth, number))
+    if then:
+        PLACES[then](_Signal(1, number))
     with Registry.open(config.home) as registry:
         try:
             execute(STAGE, config, registry, SilentProgress(), resume=True)

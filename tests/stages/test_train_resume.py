@@ -83,7 +83,7 @@ def test_a_run_killed_twice_resumes_to_the_same_bytes(tmp_path, straight):
     assert outcome(tmp_path) == straight
 
 
-@pytest.mark.parametrize("place", slow_but("grading"))
+@pytest.mark.parametrize("place", slow_but("grading", "evaluation"))
 def test_a_run_interrupted_in_a_phase_exits_with_130_and_a_checkpoint_of_all_steps(tmp_path, straight, place):
     if place in NOT_INTERRUPTED:
         pytest.skip("a finished training is published, signal or not")
@@ -96,7 +96,27 @@ def test_a_run_interrupted_in_a_phase_exits_with_130_and_a_checkpoint_of_all_ste
     (files,) = tmp_path.glob("staging/*/files")
     steps = (files / "steps.jsonl").read_text().splitlines()
     saved = sorted(int(each.name.removeprefix("step-")) for each in files.glob("checkpoints/step-*"))
-    assert saved[-1] == len(steps)
+    assert saved[-1] == len(steps) + (place == "evaluation")  # dropped and repeated; its step is kept
+    assert outcome(tmp_path, save_every=2)[:2] == straight[:2]
+
+
+def test_a_run_interrupted_twice_in_an_evaluation_and_killed_after_its_record_resumes_to_the_same_bytes(
+    tmp_path, straight
+):
+    config = configuration(tmp_path)
+    assert train(config, "evaluation", 1, signal.SIGTERM) == 130
+    (files,) = tmp_path.glob("staging/*/files")
+    assert len((files / "steps.jsonl").read_text().splitlines()) == 1
+    assert train(config, "evaluation", 1, signal.SIGINT) == 130
+    assert train(config, "after the record", 1) == -signal.SIGKILL
+    assert len((files / "steps.jsonl").read_text().splitlines()) == 2
+    assert outcome(tmp_path) == straight
+
+
+def test_a_second_signal_does_not_cost_the_checkpoint_of_the_first(tmp_path, straight):
+    config = configuration(tmp_path, save_every=2)
+    assert train(config, "sampling", 2, signal.SIGINT, then="checkpoint") == 130
+    assert [each.name for each in tmp_path.glob("staging/*/files/checkpoints/step-*")] == ["step-000001"]
     assert outcome(tmp_path, save_every=2)[:2] == straight[:2]
 
 
