@@ -16,6 +16,7 @@ FITS_BELOW = 0.8  # of a device's memory: the rest is for fragmentation and what
 # A CPU's memory is measured as the process's resident set, and the C library's heap keeps holes between tensors of less
 # than 32 MB: measured 1.0 to 1.6 times what is alive. Without holes (MALLOC_MMAP_THRESHOLD_) the two agree.
 _HEAP_ON_CPU = 1.3
+_HEAP_OF_SHARDS_ON_CPU = 2.0  # measured 1.5 to 2.0: the whole model is loaded before it is cut
 # A decoding cache of up to this size is kept through the update (`engine.transformers_engine`).
 _KEPT_CACHE = 1 << 30
 # Weights that a sharded model gathers at once: the layer at work and the next.
@@ -114,6 +115,7 @@ def plan_memory(
         3 * model.trained_bytes if stored is torch.bfloat16 and not model.frozen_bytes else 2 * model.trained_bytes
     )
     whole = model.parameters * compute.itemsize
+    heap = _HEAP_OF_SHARDS_ON_CPU if sizes.shards > 1 else _HEAP_ON_CPU
     gathered = _kept(whole, sizes, compute) if sizes.keeps_whole else _gathered(weights, sizes, stored)
     return MemoryPlan(
         weights=weights // sizes.shards + (gathered if sizes.shards > 1 else 0),
@@ -125,7 +127,7 @@ def plan_memory(
         activations=model.peak_bytes,
         head=head_bytes(sizes, stored=stored, compute=compute, trained=not model.frozen_bytes, on_cpu=on_cpu),
         kept_activations=model.kept_bytes,
-        heap=_HEAP_ON_CPU if on_cpu else 1.0,
+        heap=heap if on_cpu else 1.0,
     )
 
 

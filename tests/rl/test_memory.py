@@ -162,6 +162,15 @@ def test_a_real_update_over_a_large_vocabulary_takes_what_was_predicted(checkpoi
     require_prediction({**NANO, "vocab_size": 151936}, tokens=2048, checkpointing=checkpointing)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("keeps_whole", [False, True])
+def test_real_updates_with_shards_take_what_was_predicted(keeps_whole):
+    sizes = {"hidden_size": 512, "intermediate_size": 1536, "num_hidden_layers": 8, "vocab_size": 8000}
+    case = {"config": {**NANO, **sizes}, "tokens": 512, "keeps_whole": keeps_whole}
+    found = json.loads(run("tests.rl.sharded_memory_process", case, mmap_from=1 << 16)[-1])
+    assert found["measured"] == pytest.approx([found["predicted"]] * 2, rel=0.1)
+
+
 def require_prediction(config, *, tokens, checkpointing):
     """A resident set is only ever too large: a busy machine keeps freed pages for a while (three tries), and the heap
     keeps holes, which weigh most where little is alive: with checkpointing 0.74 to 1.01 were seen.
@@ -179,13 +188,18 @@ def measure(config, *, tokens, checkpointing):
     """Bytes of the update in a process of its own, whose heap keeps no holes."""
     case = {"config": config, "tokens": tokens, "checkpointing": checkpointing, "head_chunk": 512}
     case |= {"stored": "float32", "compute": "float32", "lora_rank": 0}
+    found = json.loads(run("tests.rl.memory_process", case, mmap_from=1 << 20)[-1])
+    return found["measured"], found["predicted"]
+
+
+def run(module, case, *, mmap_from):
+    """The lines that a module prints of a case. mmap_from: bytes of an allocation beyond which no hole can stay."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.rl.memory_process", json.dumps(case)],
+        [sys.executable, "-m", module, json.dumps(case)],
         capture_output=True,
         text=True,
         timeout=1500,
-        env={**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 20)},
+        env={**os.environ, "MALLOC_MMAP_THRESHOLD_": str(mmap_from)},
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    return found["measured"], found["predicted"]
+    return done.stdout.splitlines()
