@@ -18,6 +18,8 @@ _SHARE_FROM = 0.05
 _CPU_ROW_TOKENS = 1024
 _SMALL_MODEL = 4_000_000
 _CPU_ROW_TOKENS_OF_SMALL = 384
+# A shared prompt that takes more of a row than one part in four is not repeated in further rows to save memory.
+PROMPTS_PER_ROW = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +70,15 @@ def choose_layout(model: Any, *, layout: str, share_prompts: str, dtype: torch.d
             fix="Use --set train.layout=packed, or --set train.share_prompts=auto",
         )
     share_from = {"auto": _SHARE_FROM, "always": 0.0, "never": 2.0}[share_prompts]
-    return Layout(packed, share_from, _cost(model), _row_tokens(model) if device.type == "cpu" else 1 << 62)
+    parameters = sum(each.numel() for each in model.parameters())
+    return Layout(packed, share_from, _cost(model), row_limit(parameters, on_cpu=device.type == "cpu"))
 
 
-def _row_tokens(model: Any) -> int:
-    small = sum(each.numel() for each in model.parameters()) < _SMALL_MODEL
-    return _CPU_ROW_TOKENS_OF_SMALL if small else _CPU_ROW_TOKENS
+def row_limit(parameters: int, *, on_cpu: bool) -> int:
+    """Tokens beyond which a packed row is not filled, for a model of so many parameters."""
+    if not on_cpu:
+        return 1 << 62
+    return _CPU_ROW_TOKENS_OF_SMALL if parameters < _SMALL_MODEL else _CPU_ROW_TOKENS
 
 
 def _cost(model: Any) -> TokenCost:

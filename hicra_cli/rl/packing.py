@@ -18,12 +18,9 @@ from torch import Tensor
 from hicra_cli.core.records import Rollout
 from hicra_cli.rl.attention import Segments
 from hicra_cli.rl.balance import cut_padded, deal, fill_rows
-from hicra_cli.rl.layout import Layout
+from hicra_cli.rl.layout import PROMPTS_PER_ROW, Layout
 
 Cost = Callable[[int, int], float]
-
-# A shared prompt that takes more of a row than one part in four is not repeated in further rows to save memory.
-_PROMPTS_PER_ROW = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +113,7 @@ class PackedRollouts:
         for group in _by_prompt(self.rollouts, chosen):
             unit: list[int] = []
             tokens = prompt = len(self.rollouts[group[0]].prompt_token_ids)
-            most = min(token_budget, max(self.layout.row_tokens, _PROMPTS_PER_ROW * prompt))
+            most = min(token_budget, max(self.layout.row_tokens, PROMPTS_PER_ROW * prompt))
             for index in group:
                 own = len(self.rollouts[index].token_ids) - 1
                 if unit and tokens + own > most:

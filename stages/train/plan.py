@@ -16,6 +16,7 @@ from hicra_cli.config.root import HicraConfig
 from hicra_cli.config.train import TrainConfig
 from hicra_cli.rl.activations import ModelMemory, UntraceableError, trace_model
 from hicra_cli.rl.balance import head_width
+from hicra_cli.rl.layout import PROMPTS_PER_ROW, row_limit
 from hicra_cli.rl.memory import FITS_BELOW, MemoryPlan, Sizes, gib, plan_memory
 
 from .parallel import choose_parallel, describe_parallel, describe_zero
@@ -135,7 +136,7 @@ def plan_run(
     text = hf_config.get_text_config(decoder=True)
     longest = _longest_sequence(config, text, longest_prompt)
     share = -(-train.num_prompts * train.group_size // team.size)
-    tokens = min(max(train.token_budget, longest), share * longest)
+    tokens = min(max(_filled(config, policy, machine, longest_prompt), longest), share * longest)
     sizes = Sizes(
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,
@@ -163,6 +164,15 @@ def plan_run(
         return str(error)
     reason = f"without it {gib(without.peak)} would be needed, more than {FITS_BELOW:.0%} of the memory"
     return RunPlan(memory, True, reason, tokens, machine)
+
+
+def _filled(config: HicraConfig, policy: Path, machine: Machine, longest_prompt: int | None) -> int:
+    """Tokens to which micro-batches are filled where rollouts are short."""
+    train = config.train
+    if not machine.on_cpu or train.layout == "padded":
+        return train.token_budget
+    limit = row_limit(count_parameters(policy), on_cpu=True)
+    return min(train.token_budget, max(limit, PROMPTS_PER_ROW * (longest_prompt or 0)))
 
 
 def wants_checkpointing(plan: RunPlan | str, train: TrainConfig) -> bool:

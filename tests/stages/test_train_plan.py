@@ -49,9 +49,17 @@ def test_the_plan_counts_the_parameters_of_the_files():
 
 
 def test_memory_grows_with_the_token_budget():
-    peaks = [plan_of(configured(token_budget=budget)).memory.update for budget in (1024, 2048, 4096, 8192)]
+    budgets = (1024, 2048, 4096, 8192)
+    peaks = [plan_of(configured(token_budget=budget, layout="padded")).memory.update for budget in budgets]
     assert peaks == sorted(peaks)
     assert peaks[-1] > 2 * peaks[0]
+
+
+def test_packed_rows_of_a_small_model_are_planned_as_short_as_they_are_cut_on_cpu():
+    config = configured(token_budget=8192)
+    assert plan_of(config).tokens == 384
+    assert plan_run(nano(), config, Machine(True, None), longest_prompt=150).tokens == 4 * 150
+    assert plan_run(nano(), config, Machine(False, None)).tokens == 8192
 
 
 def test_a_sequence_longer_than_the_budget_decides_the_micro_batch():
@@ -94,14 +102,14 @@ def test_shards_that_are_kept_whole_take_more_of_weights_alone():
 
 
 def test_a_dry_run_tells_every_part_and_the_decision(tmp_path):
-    lines = describe_memory(nano(), configured(token_budget=1024))
+    lines = describe_memory(nano(), configured(token_budget=1024, layout="padded"))
     assert lines["parameters"] == f"{count_parameters(nano()):,}"
     assert lines["micro-batch"] == "1,024 tokens"
     assert lines["gradient checkpointing"].startswith("off: ")
     assert {"memory, weights", "memory, optimizer", "memory, activations of a micro-batch", "memory, peak"} <= set(
         lines
     )
-    assert dict(MemoryLines(nano(), configured(token_budget=1024))).keys() == lines.keys()
+    assert dict(MemoryLines(nano(), configured(token_budget=1024, layout="padded"))).keys() == lines.keys()
 
 
 def test_what_cannot_be_planned_says_why_and_recomputes(tmp_path):
