@@ -79,6 +79,7 @@ def main() -> None:
     # Before torch loads OpenMP: idle threads sleep instead of spinning. Beside another busy process spinning made the
     # same update 5 to 12 times slower on two cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _open_closed_streams()
     try:
         code = app(prog_name="hicra", standalone_mode=False)
     except TyperException as error:
@@ -105,6 +106,14 @@ def _refuse(error: TyperException) -> int:
         sys.stdout.write(json_line(error_document(path.removeprefix("hicra").strip(), failure)) + "\n")
     sys.stderr.write(f"error: {failure}\n")
     return failure.exit_code
+
+
+def _open_closed_streams() -> None:
+    """Standard streams that the caller closed lead nowhere, so that no file of ours gets their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # Gets the lowest number that is free, and stays open until the process ends.
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _flush(code: int) -> int:

@@ -59,3 +59,13 @@ def test_a_folder_without_a_model_is_refused_and_leaves_no_draft(tmp_path):
     assert "empty" in error["what"] + str(error["where"])
     assert error["fix"]
     assert not any((tmp_path / ".hicra").glob("staging/*/files/*"))
+
+
+def test_a_training_without_standard_streams_is_a_training(tmp_path):
+    command = f"{sys.executable} -m hicra_cli {' '.join(SMALL)} --steps 1 <&- >&- 2>&-"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=clean_environment(OMP_NUM_THREADS="1"), timeout=120
+    )
+    assert done.returncode == 0
+    listed = document(hicra("artifacts", "list", "--json", cwd=tmp_path, check=0))
+    assert "training:grpo@v1" in [each["ref"] for each in listed["artifacts"]]
