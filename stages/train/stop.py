@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from hicra_cli.core.errors import Interrupted
+from hicra_cli.core.errors import HicraError, Interrupted
 from hicra_cli.rl.exchange import Board
 from hicra_cli.rl.parallel import Workers
 
@@ -92,10 +92,15 @@ class StopSignal:
             self._pending = self._pending or signal.SIGTERM
             self._raise_pending()
 
-    def alarm(self) -> None:
+    def alarm(self, cause: BaseException) -> None:
         """Interrupt the other workers' local work: what failed here ends the run."""
-        if self._board is not None:
+        if self._board is None:
+            return
+        if isinstance(cause, HicraError):
             self._board.alarm()
+        else:
+            # A bug is told first of all here: another worker that repeats its words would pass for its origin.
+            self._board.fail(cause)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """The signal handler."""

@@ -26,7 +26,7 @@ def together(workers: Workers, stop: StopSignal, work: Callable[[], Result]) -> 
             results.append(work())
     except BaseException as error:  # noqa: BLE001 (whatever it is, the others wait to hear of it; it is raised below)
         cause = error
-        stop.alarm()
+        stop.alarm(error)
     said = workers.gather((results, None if cause is None else as_failure(cause)))
     failures = {rank: failure for rank, (_, failure) in enumerate(said) if failure is not None}
     if failures:
