@@ -1,51 +1,42 @@
-"""The figures of one benchmark, from its graded samples."""
+"""The figures of an evaluation, from its graded samples: of each benchmark, and the mean over benchmarks."""
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from hicra_cli.core.errors import RunError
-from hicra_cli.core.records import FinishReason, Outcome
-from hicra_cli.metrics.intervals import accuracy_interval
-from hicra_cli.metrics.passk import mean_pass_at_k
+from hicra_cli.metrics.intervals import Interval, macro_interval
+from hicra_cli.report.scores import BenchScores
 
-from .samples import Row
+__all__ = ["BenchScores", "bench_summary", "mean_summary", "text_digest"]
+
+MEAN_METHOD = "unweighted mean over benchmarks; interval from theirs, as independent (Zou and Donner 2008)"
 
 
-def bench_summary(rows: Sequence[Row], *, ks: Sequence[int]) -> dict[str, Any]:
-    """avg@k with its 95 % interval clustered by question, pass@k, outcomes, lengths. Values that do not exist are None.
+def bench_summary(
+    rows: Iterable[Mapping[str, Any]], *, ks: Sequence[int], doubtful: Mapping[str, Any] | Sequence[str] = ()
+) -> dict[str, Any]:
+    """`BenchScores.figures` of all samples of one benchmark, every question with the same number, in any order.
 
-    rows: all samples of one benchmark, every question with the same number. ks: of pass@k; by default the powers of
-    two up to the number of samples. Raises RunError where samples are missing: they are never counted as wrong.
+    Raises RunError where samples are missing or there twice: they are never counted as wrong.
     """
-    questions: dict[str, list[Row]] = {}
+    scores = BenchScores(doubtful=doubtful)
     for row in rows:
-        questions.setdefault(row["question"], []).append(row)
-    counts = [len(each) for each in questions.values()]
-    if len(set(counts)) != 1:
-        raise RunError(f"the questions have between {min(counts)} and {max(counts)} samples")
-    samples = counts[0]
-    correct = [sum(row["reward"] > 0 for row in each) for each in questions.values()]
-    interval = accuracy_interval([np.array([row["reward"] for row in each]) for each in questions.values()])
-    asked = [row for row in rows if row["finish_reason"] in (FinishReason.STOP.value, FinishReason.LENGTH.value)]
-    unasked = {row["question"] for row in rows} - {row["question"] for row in asked}
-    return {
-        "questions": len(questions),
-        "samples": samples,
-        "average": interval.mean,
-        "low": _known(interval.low),
-        "high": _known(interval.high),
-        "pass_at_k": {str(k): mean_pass_at_k(counts, correct, k) for k in ks or _powers_of_two(samples)},
-        "outcomes": {outcome.value: sum(row["outcome"] == outcome.value for row in rows) for outcome in Outcome},
-        "truncated_fraction": _mean([float(row["finish_reason"] == FinishReason.LENGTH.value) for row in asked]) or 0.0,
-        "mean_tokens": _mean([row["num_tokens"] for row in asked]),
-        "planning_fraction": _planning_fraction(asked),
-        "prompts_too_long": len(unasked),
-        "prompts_too_long_samples": len(rows) - len(asked),
-    }
+        scores.add(row)
+    return scores.figures(ks)
+
+
+def mean_summary(benches: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The unweighted mean of the benchmarks' averages with its 95 % interval (`macro_interval`).
+
+    benches: figures by name. Raises RunError where there is none.
+    """
+    if not benches:
+        raise RunError("a mean over benchmarks needs one")
+    mean = macro_interval([_interval(each) for each in benches.values()])
+    low, high = (None if math.isnan(end) else end for end in (mean.low, mean.high))
+    return {"average": mean.mean, "low": low, "high": high, "benchmarks": len(benches), "method": MEAN_METHOD}
 
 
 def text_digest(text: str) -> str:
@@ -53,21 +44,6 @@ def text_digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _planning_fraction(rows: Sequence[Row]) -> float | None:
-    """Planning tokens over response tokens, all responses together."""
-    if not rows or "planning_tokens" not in rows[0]:
-        return None
-    total = sum(row["num_tokens"] for row in rows)
-    return sum(row["planning_tokens"] for row in rows) / total if total else None
-
-
-def _powers_of_two(limit: int) -> list[int]:
-    return [1 << power for power in range(limit.bit_length())]
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return math.fsum(values) / len(values) if values else None
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _interval(figures: Mapping[str, Any]) -> Interval:
+    low, high = (math.nan if figures[end] is None else float(figures[end]) for end in ("low", "high"))
+    return Interval(float(figures["average"]), low, high, int(figures["questions"]))

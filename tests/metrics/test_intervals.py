@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hicra_cli.metrics.intervals import accuracy_interval, paired_interval, question_interval, student_t
+from hicra_cli.metrics.intervals import (
+    Interval,
+    accuracy_interval,
+    difference_interval,
+    macro_interval,
+    paired_interval,
+    question_interval,
+    student_t,
+)
 
 
 @pytest.mark.parametrize(
@@ -75,9 +83,45 @@ def test_nothing_solved_is_not_certainly_nothing():
     assert everything.low == pytest.approx(1 - 0.11570, abs=1e-5)
 
 
-def test_between_the_ends_accuracy_is_the_plain_interval():
-    rewards = np.array([[1.0], [0.0], [1.0]])
-    assert accuracy_interval(rewards) == question_interval(rewards)
+def test_an_accuracy_interval_by_hand_stays_inside_the_ends():
+    # m = 2/3, v = (1/3) / 3 = 1/9, w = (2/9) / 3 = 2/27, v' = (3 * 1/9 + 2/27) / 4 = 11/108; logit(m) = ln 2;
+    # reach 4.302653 * sqrt(11/108) / (2/9) = 6.17922: 1 / (1 + e^5.48607) and 1 / (1 + e^-6.87237)
+    interval = accuracy_interval(np.array([[1.0], [0.0], [1.0]]))
+    assert (interval.mean, interval.low, interval.high) == pytest.approx((2 / 3, 0.0041270, 0.9989649), abs=1e-6)
+
+
+@given(st.lists(st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=4), min_size=2, max_size=40))
+def test_an_accuracy_interval_holds_its_mean_between_0_and_1_and_mirrors(rewards):
+    interval = accuracy_interval([np.array(each) for each in rewards])
+    assert 0 <= interval.low <= interval.mean <= interval.high <= 1
+    assert interval.low < interval.high
+    mirrored = accuracy_interval([1 - np.array(each) for each in rewards])
+    assert (mirrored.low, mirrored.high) == pytest.approx((1 - interval.high, 1 - interval.low), abs=1e-9)
+
+
+def test_far_from_the_ends_and_with_many_questions_it_is_the_plain_interval():
+    rewards = np.random.default_rng(0).random((2000, 4)) < 0.4
+    plain, found = question_interval(rewards.astype(float)), accuracy_interval(rewards.astype(float))
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=1e-4)
+
+
+def test_equal_differences_do_not_make_certainty():
+    # 1 - 0.025^(1/2) = 0.841886: 0.5 - 0.841886 * 1.5 and 0.5 + 0.841886 * 0.5
+    interval = difference_interval([0.5, 0.5])
+    assert (interval.low, interval.high) == pytest.approx((-0.762829, 0.920943), abs=1e-6)
+    assert math.isnan(difference_interval([0.5]).low)
+
+
+def test_a_mean_over_benchmarks_by_hand():
+    # reaches 0.3 and 0.4 below: 0.5 / 2; 0.4 and 0.3 above: 0.5 / 2
+    found = macro_interval([Interval(0.5, 0.2, 0.9, 10), Interval(0.7, 0.3, 1.0, 20)])
+    assert (found.mean, found.low, found.high) == pytest.approx((0.6, 0.35, 0.85))
+    assert found.num_questions == 30
+    alone = macro_interval([Interval(0.5, 0.2, 0.9, 10)])
+    assert (alone.low, alone.high) == pytest.approx((0.2, 0.9))
+    assert math.isnan(macro_interval([alone, Interval(0.5, math.nan, math.nan, 1)]).low)
+    with pytest.raises(ValueError, match="needs one"):
+        macro_interval([])
 
 
 def test_a_paired_difference_needs_only_common_questions_and_loses_their_difficulty():

@@ -31,8 +31,9 @@ def publish(registry: Registry, name: str, rewards: dict[str, list[int]], *, ben
 def test_a_row_is_worked_by_hand(registry):
     (row,) = evaluation_rows([(publish(registry, "a", {"p": [1, 0], "q": [1, 1], "r": [0, 0]}), "nano", "")])
     assert (row.questions, row.samples, row.bench, row.policy) == (3, 2, "amc23", "nano")
-    # means 0.5, 1, 0: mean 0.5, s = 0.5, t(2) = 4.302653: 0.5 ± 4.302653 * 0.5 / sqrt 3 = 0.5 ± 1.242069
-    assert (row.average, row.low, row.high) == pytest.approx((0.5, -0.742069, 1.742069), abs=1e-6)
+    # means 0.5, 1, 0: m = 0.5, v = 0.25 / 3 = w, so v' = v; 4.302653 * sqrt(1/12) / 0.25 = 4.968276 in log-odds:
+    # 1 / (1 + e^4.968276) = 0.0069063
+    assert (row.average, row.low, row.high) == pytest.approx((0.5, 0.0069063, 0.9930937), abs=1e-6)
     assert row.pass_at_k == pytest.approx({"1": 0.5, "2": 2 / 3})
     assert row.truncated_fraction == pytest.approx(0.5)
     assert row.mean_tokens == 15.0
@@ -43,9 +44,11 @@ def test_differences_are_paired_over_common_questions(registry):
     before = publish(registry, "a", {"p": [0, 0], "q": [1, 0], "only here": [1, 1]})
     after = publish(registry, "b", {"p": [1, 0], "q": [1, 1], "only there": [0, 0]})
     first, second = evaluation_rows([(before, "nano", ""), (after, "policy:grpo@v1", "grpo")])
-    # p and q: 0.5 and 0.5, no spread
+    # p and q: 0.5 and 0.5, no spread: 1 - 0.025^(1/2) = 0.841886; 0.5 - 0.841886 * 1.5 and 0.5 + 0.841886 * 0.5
     assert math.isnan(first.difference)
-    assert (second.difference, second.difference_low, second.difference_high) == pytest.approx((0.5, 0.5, 0.5))
+    assert (second.difference, second.difference_low, second.difference_high) == pytest.approx(
+        (0.5, -0.762829, 0.920943), abs=1e-6
+    )
     assert second.run == "grpo"
 
 
