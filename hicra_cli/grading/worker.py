@@ -8,8 +8,8 @@ MEMORY_ABOVE_START_BYTES = 1 << 30
 
 
 def main(options: dict[str, Any]) -> None:
-    """Serve until stdin closes."""
-    serve(_prepare, memory_bytes=MEMORY_ABOVE_START_BYTES)
+    """Serve until stdin closes. options: `memory_bytes` that comparing may take above the libraries."""
+    serve(_prepare, memory_bytes=options.get("memory_bytes", MEMORY_ABOVE_START_BYTES))
 
 
 def _prepare() -> tuple[Handler, dict[str, Any]]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hicra_cli.grading.boxed import final_answer, last_box
+from hicra_cli.grading.boxed import Boxed, _last_closed_box, final_answer, find_boxed, last_box
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,32 @@ from hicra_cli.grading.boxed import final_answer, last_box
 )
 def test_the_last_complete_box_is_the_answer(text, box):
     assert last_box(text) == box
+
+
+@pytest.mark.parametrize(
+    ("response", "found"),
+    [
+        ("no box", Boxed(None, opened=False, closed=False)),
+        (r"\boxed{1", Boxed(None, opened=True, closed=False)),
+        (r"\boxed{\frac{1}{2}", Boxed(None, opened=True, closed=False)),
+        (r"\boxed{ }", Boxed(None, opened=True, closed=True)),
+        (r"\boxed{7} \boxed{1", Boxed("7", opened=True, closed=True)),
+        (r"\boxed{7}</think> then", Boxed(None, opened=False, closed=False)),
+    ],
+)
+def test_why_there_is_no_answer_is_told(response, found):
+    assert find_boxed(response) == found
+
+
+# Pieces that meet in every order: boxes, escapes, lone braces and backslashes.
+PIECES = st.lists(
+    st.sampled_from(["\\boxed{", "\\fbox {", "\\", "{", "}", "\\{", "\\}", "1", "boxed{", " "]), max_size=14
+)
+
+
+@given(PIECES.map("".join))
+def test_looking_from_the_last_box_finds_what_one_pass_over_all_boxes_finds(text):
+    assert last_box(text) == _last_closed_box(text)
 
 
 def test_only_what_follows_closed_thinking_counts():
