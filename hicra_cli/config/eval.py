@@ -21,7 +21,20 @@ class EvalConfig(Section):
     policy: str = Field("nano", description="Policy to evaluate: artifact reference, path or HF id.")
     bench: list[str] = Field(
         default_factory=lambda: ["countdown"],
-        description="Benchmarks: countdown, aime24, aime25, amc23, math500, minerva, olympiad, gsm8k or FILE.jsonl.",
+        description="Benchmarks: countdown, aime24, aime25, amc23, math500, minerva, olympiad, gsm8k, amc22_23, "
+        "hmmt_24_25; paper-text, aime or all for several; a file (JSONL, Parquet) or folder of questions; "
+        "hf:OWNER/NAME[:SUBSET][@COMMIT] of the hub; a benchmark's own YAML.",
+    )
+    fields: dict[str, str] = Field(
+        default_factory=dict,
+        description="How a file, folder or data set of the hub names problem, answer, id and context, and by which "
+        "rule `gold` is read: auto, plain, gsm8k (after ####), boxed (last box) or list. The usual names need none.",
+    )
+    split: str | None = Field(None, description="Split of a folder or of a data set of the hub; by default test.")
+    accept_other_data: bool = Field(
+        False,
+        description="Evaluate a known benchmark although its questions or golds are not the published ones; by default "
+        "such a copy is refused.",
     )
     samples: int | None = Field(
         None,

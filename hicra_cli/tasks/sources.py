@@ -1,4 +1,4 @@
-"""Where training rows come from: files, folders, the hub. One way to name them, told apart by what they are.
+"""Where rows come from, for training and for benchmarks: files, folders, the hub; told apart by what they are.
 
 FILE.jsonl (.gz, .zst) · FILE.parquet · a folder that `datasets` saved · a folder of Parquet or JSONL files ·
 OWNER/NAME, OWNER/NAME:SUBSET or OWNER/NAME:* of the hub. An existing folder comes before a data set of the same name.
@@ -14,9 +14,9 @@ from hicra_cli.config.task import TaskConfig
 from hicra_cli.core.errors import ConfigError, DataError
 from hicra_cli.grading.functions import reward_digest
 from hicra_cli.grams.jsonl import json_lines
-from hicra_cli.tasks.benchmarks import SUFFIXES
-from hicra_cli.tasks.hub import ROWS_PER_BATCH, batched_rows, folder_rows, hub_rows
+from hicra_cli.tasks.hub import ROWS_PER_BATCH, TRAINING, Settings, batched_rows, folder_rows, hub_rows
 
+SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 PARQUET = ".parquet"
 
 _HUB_ID = re.compile(r"([\w.-]+/[\w.-]+?)(?::([\w.+-]+|\*))?")
@@ -31,7 +31,7 @@ def source_rows(source: str, *, split: str) -> Iterator[tuple[str, Mapping[str, 
     if source.endswith(SUFFIXES):
         return json_lines(path)
     if source and path.is_dir():
-        return _saved_rows(path, split) if _is_saved(path) else folder_rows(path, source, split=split)
+        return folder_or_saved_rows(path, split=split)
     if source.endswith(PARQUET) and path.is_file():
         return _parquet_rows(path)
     found = None if path.exists() or source.endswith(PARQUET) else _HUB_ID.fullmatch(source)
@@ -42,6 +42,20 @@ def source_rows(source: str, *, split: str) -> Iterator[tuple[str, Mapping[str, 
             fix=f"Give a file ending in {', '.join((*SUFFIXES, PARQUET))}, a folder, or OWNER/NAME of the hub",
         )
     return hub_rows(found[1], split=split, config=found[2], remedy=_REMEDY)
+
+
+def folder_or_saved_rows(
+    path: Path, *, split: str, settings: Settings = TRAINING
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(place, row) of a folder of Parquet or JSONL files, or of one that `datasets` saved."""
+    if _is_saved(path):
+        return _saved_rows(path, split, settings)
+    return folder_rows(path, str(path), split=split, settings=settings)
+
+
+def file_rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(place, row) of a JSONL (plain, gzip, zstandard) or Parquet file."""
+    return _parquet_rows(path) if path.suffix == PARQUET else json_lines(path)
 
 
 def source_label(source: str) -> str:
@@ -78,7 +92,7 @@ def _is_saved(folder: Path) -> bool:
     return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
 
 
-def _saved_rows(folder: Path, split: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _saved_rows(folder: Path, split: str, settings: Settings) -> Iterator[tuple[str, Mapping[str, Any]]]:
     from datasets import DatasetDict, load_from_disk
 
     try:
@@ -90,7 +104,7 @@ def _saved_rows(folder: Path, split: str) -> Iterator[tuple[str, Mapping[str, An
             raise DataError(
                 f"the saved data set has no split {split!r}",
                 where=str(folder),
-                fix=f"Set task.split to one of {', '.join(table)}",
+                fix=f"Set {settings.split} to one of {', '.join(table)}",
             )
         table = table[split]
     return batched_rows(table, folder.name)

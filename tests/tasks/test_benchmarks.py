@@ -1,18 +1,25 @@
 """Benchmarks: where they are found, what a malformed one says, and no hub that lets a user wait."""
 
 import gzip
+import hashlib
 import http.server
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from datasets import Dataset, DatasetDict
 
 from hicra_cli.core.errors import ConfigError, DataError, ServiceError
-from hicra_cli.tasks.benchmarks import KNOWN, load_benchmark
+from hicra_cli.tasks.benchmark_rows import known_rows, parsed, row_lines
+from hicra_cli.tasks.benchmark_specs import known_names, known_spec
+from hicra_cli.tasks.benchmarks import expand, load_benchmark
 from hicra_cli.tasks.problems import gold_of, golds
 
 ROWS: list[dict[str, Any]] = [
@@ -29,12 +36,24 @@ def write(path, rows):
 
 def test_a_known_name_is_found_in_the_data_folder_or_its_bench(tmp_path):
     write(tmp_path / "bench" / "aime24.jsonl", ROWS)
-    bench = load_benchmark("aime24", data_dir=tmp_path)
+    bench = load_benchmark("aime24", data_dir=tmp_path, accept_other_data=True)
     assert [(each.id, each.text, each.answer) for each in bench.prompts] == [("a", "1 + 1?", "2"), ("b", "2 + 2?", "4")]
-    assert bench.default_samples == 32
-    assert "2 questions here, the published set has 30" in bench.warnings[0]
+    assert (bench.default_samples, bench.revision) == (32, None)
     write(tmp_path / "aime24.jsonl", ROWS[:1])
-    assert len(load_benchmark("aime24", data_dir=tmp_path).prompts) == 1
+    assert len(load_benchmark("aime24", data_dir=tmp_path, accept_other_data=True).prompts) == 1
+
+
+def test_a_known_name_over_other_questions_is_refused_or_told(tmp_path):
+    path = write(tmp_path / "bench" / "aime24.jsonl", ROWS)
+    with pytest.raises(DataError, match="2 questions, the published set has 30") as failure:
+        load_benchmark("aime24", data_dir=tmp_path, limit=1)
+    assert failure.value.where == str(path)
+    assert "eval.accept_other_data" in (failure.value.fix or "")
+    # 2 and 4 are golds of no question of AIME 2024, so both rows are strangers
+    assert "2 questions (a, b) of another set or with another gold" in failure.value.what
+    bench = load_benchmark("aime24", data_dir=tmp_path, accept_other_data=True)
+    assert len(bench.warnings) == 3  # count, strangers, what is missing
+    assert all(str(path) in warning for warning in bench.warnings)
 
 
 def test_a_file_is_a_benchmark_too_compressed_or_not(tmp_path):
@@ -44,6 +63,97 @@ def test_a_file_is_a_benchmark_too_compressed_or_not(tmp_path):
     bench = load_benchmark(str(path), data_dir=None)
     assert (bench.name, bench.label, bench.default_samples) == ("my-questions.v2", path.name, 1)
     assert load_benchmark(str(packed), data_dir=None).prompts == bench.prompts
+
+
+@pytest.mark.parametrize("kind", ["parquet", "folder", "saved"])
+def test_parquet_and_folders_are_benchmarks_with_the_users_field_names(tmp_path, kind, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    rows = [{"q": "1 + 1?", "worked": r"It is $\\boxed{2}$.", "key": "a"}]
+    place = tmp_path / ("My Set.parquet" if kind == "parquet" else "My Set")
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), place)
+    elif kind == "folder":
+        place.mkdir()
+        pq.write_table(pa.Table.from_pylist(rows), place / "test.parquet")
+    else:
+        DatasetDict(test=Dataset.from_list(rows)).save_to_disk(str(place))
+    fields = {"problem": "q", "answer": "worked", "id": "key", "gold": "boxed"}
+    bench = load_benchmark(str(place), data_dir=None, fields=fields, split="test")
+    assert bench.name == "my-set"
+    assert [(each.id, each.text, each.answer) for each in bench.prompts] == [("a", "1 + 1?", "2")]
+
+
+def test_a_missing_split_of_a_folder_names_the_setting(tmp_path):
+    DatasetDict(dev=Dataset.from_list(ROWS[:1])).save_to_disk(str(tmp_path / "saved"))
+    with pytest.raises(DataError, match="no split 'test'") as failure:
+        load_benchmark(str(tmp_path / "saved"), data_dir=None)
+    assert failure.value.fix == "Set eval.split to one of dev"
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [({"question": "q"}, "no field 'question'"), ({"gold": "regex"}, "no rule 'regex'")],
+)
+def test_a_mapping_that_maps_nothing_is_refused(tmp_path, fields, what):
+    path = write(tmp_path / "q.jsonl", ROWS)
+    with pytest.raises(ConfigError, match=what) as failure:
+        load_benchmark(str(path), data_dir=None, fields=fields)
+    assert failure.value.where == "eval.fields"
+
+
+def test_groups_stand_for_several_benchmarks_each_once():
+    paper = ["aime24", "aime25", "math500", "amc23", "minerva", "olympiad"]  # Table 1, from left to right
+    assert expand(["paper-text", "gsm8k"]) == [*paper, "gsm8k"]
+    assert expand(["math500", "aime", "aime24", "q.jsonl", "q.jsonl"]) == ["math500", "aime24", "aime25", "q.jsonl"]
+    assert expand(["all"]) == known_names()
+
+
+SPEC = """\
+name: mine
+path: q.jsonl
+samples: 8
+instruction: Answer in a box.
+questions: [2]
+licence: CC0-1.0
+doubtful:
+  - {id: b, reason: 2 + 2 is 4 whatever the row says, corrected: "4"}
+notes: [made up]
+"""
+
+
+def test_a_users_own_yaml_is_a_benchmark(tmp_path):
+    write(tmp_path / "q.jsonl", ROWS)
+    path = write(tmp_path / "mine.yaml", [SPEC])
+    bench = load_benchmark(str(path), data_dir=None)
+    assert (bench.name, bench.default_samples, bench.licence) == ("mine", 8, "CC0-1.0")
+    assert (bench.instruction, bench.notes, bench.warnings) == ("Answer in a box.", ("made up",), ())
+    assert bench.doubtful["b"].corrected == "4"
+    assert load_benchmark(str(path), data_dir=None, limit=1).doubtful == {}
+    write(tmp_path / "q.jsonl", ROWS[:1])
+    with pytest.raises(DataError, match="1 questions, the published set has 2"):
+        load_benchmark(str(path), data_dir=None)
+
+
+@pytest.mark.parametrize(
+    ("line", "place", "what"),
+    [
+        ("samples: 0", ":3", "samples: input should be greater"),
+        ("sample: 8", ":3", "sample: extra inputs"),
+        ("samples: 8\ndoubtful: [{id: b}]", ":4", "doubtful.0.reason"),
+        ("hub: {dataset: x}", ":3", "hub.dataset"),
+    ],
+)
+def test_a_malformed_yaml_names_its_line(tmp_path, line, place, what):
+    path = write(tmp_path / "mine.yaml", [f"name: mine\npath: q.jsonl\n{line}"])
+    with pytest.raises(ConfigError, match=what) as failure:
+        load_benchmark(str(path), data_dir=None)
+    assert failure.value.where == f"{path}{place}"
+
+
+def test_a_yaml_without_a_source_is_refused(tmp_path):
+    path = write(tmp_path / "mine.yaml", ["name: mine"])
+    with pytest.raises(ConfigError, match="neither path nor hub"):
+        load_benchmark(str(path), data_dir=None)
 
 
 def test_limit_keeps_the_first_questions(tmp_path):
@@ -142,9 +252,65 @@ def test_an_unreachable_hub_is_told_soon_with_the_remedy(tmp_path, hub):
     assert ServiceError.exit_code == 4
 
 
-@pytest.mark.parametrize("name", sorted(KNOWN))
-def test_the_real_sets_have_their_published_size(data_dir, name):
+COUNTS = {
+    "aime24": 30, "aime25": 30, "amc23": 40, "math500": 500, "minerva": 272, "olympiad": 675, "gsm8k": 1319,
+    "amc22_23": 83, "hmmt_24_25": 196,
+}  # fmt: skip
+PAPER_SAMPLES = {"aime24": 32, "aime25": 32, "amc23": 4, "math500": 1, "minerva": 1, "olympiad": 1}
+
+
+def test_the_samples_are_the_papers():
+    assert {name: known_spec(name).samples for name in PAPER_SAMPLES} == PAPER_SAMPLES
+
+
+@pytest.mark.parametrize("name", known_names())
+def test_every_pinned_set_says_where_it_comes_from_and_under_what_terms(name):
+    spec = known_spec(name)
+    assert spec.name == name
+    assert spec.title
+    assert spec.licence != "unknown"
+    assert spec.hub is None or spec.hub.revision
+    assert COUNTS[name] in spec.questions
+
+
+@pytest.mark.parametrize("name", known_names())
+def test_the_real_sets_are_the_published_ones(data_dir, name):
     bench = load_benchmark(name, data_dir=data_dir)
     assert bench.warnings == ()
-    assert len(bench.prompts) == KNOWN[name].questions
+    assert len(bench.prompts) == COUNTS[name]
+    assert bench.rows_sha256 in known_spec(name).rows_sha256.values()
+    content = (data_dir / "bench" / f"{name}.jsonl").read_bytes()
+    assert {f"{name}.jsonl": hashlib.sha256(content).hexdigest()} == known_spec(name).file_sha256
     assert all(each.answer and each.text for each in bench.prompts)
+    assert set(bench.doubtful) == {each.id for each in known_spec(name).doubtful}
+    assert known_rows(name) == parsed(row_lines(bench.prompts))
+
+
+@pytest.mark.parametrize("name", known_names())
+def test_one_changed_gold_in_a_real_set_is_refused_by_name(data_dir, tmp_path, name):
+    rows = [json.loads(line) for line in (data_dir / "bench" / f"{name}.jsonl").open(encoding="utf-8")]
+    rows[5]["answer"] = f"{rows[5]['answer']}7"
+    write(tmp_path / f"{name}.jsonl", rows)
+    with pytest.raises(DataError, match=re.escape(f"1 question ({rows[5]['id']}) of another set")):
+        load_benchmark(name, data_dir=tmp_path)
+
+
+def test_a_reworded_or_reordered_real_set_is_still_the_set(data_dir, tmp_path):
+    rows = [json.loads(line) for line in (data_dir / "bench" / "aime24.jsonl").open(encoding="utf-8")]
+    write(tmp_path / "aime24.jsonl", rows[::-1])
+    turned = load_benchmark("aime24", data_dir=tmp_path)
+    whole = load_benchmark("aime24", data_dir=data_dir)
+    assert turned.warnings == ()
+    assert turned.rows_sha256 == whole.rows_sha256
+    assert turned.sha256 != whole.sha256
+    rows[3]["problem"] = f"Please: {rows[3]['problem']}"
+    rows[3]["id"] = "own"
+    write(tmp_path / "aime24.jsonl", rows)
+    [warning] = load_benchmark("aime24", data_dir=tmp_path).warnings
+    assert "1 question (own) worded otherwise" in warning
+    for row in rows:  # ids are the set's own wherever a question is known
+        row["id"] = f"x{row['number']}{row['exam']}"
+    write(tmp_path / "aime24.jsonl", rows)
+    ids = [each.id for each in load_benchmark("aime24", data_dir=tmp_path).prompts]
+    assert [each.id for each in whole.prompts[:3]] == ids[:3]
+    assert ids[3].startswith("x")
