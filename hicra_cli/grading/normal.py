@@ -1,68 +1,97 @@
-r"""One spelling for one answer: cleaning LaTeX, and reading plain numbers exactly.
+r"""Cleaning: the same LaTeX without layout, with one spelling for each sign.
 
-`clean` keeps the text valid LaTeX (math-verify reads it); `identity` goes on to a string that is only compared. The
-text is a model's: every rule here is linear in its length, and numbers are read only up to `MAX_DIGITS`.
+`clean` keeps the text valid LaTeX (the reader and math-verify read it); `identity` goes on to a string that is only
+compared. The text is a model's: every rule here is linear in its length.
 """
 
 import re
-from dataclasses import dataclass
-from fractions import Fraction
-
-MAX_DIGITS = 1000
-MAX_EXPONENT = 1000
+import unicodedata
 
 _SYMBOLS = {
-    "−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/", "±": r"\pm ", "∞": r"\infty ",
-    "π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "°": r"^{\circ}", "≤": r"\le ", "≥": r"\ge ",
-    "≠": r"\ne ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "½": r"\frac{1}{2}",
-    "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "’": "'", "′": "'",
+    "−": "-", "–": "-", "—": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "∗": "*",
+    "÷": "/", "∕": "/", "⁄": "/", "±": r"\pm ", "∓": r"\mp ", "∞": r"\infty ", "°": r"^{\circ}", "º": r"^{\circ}",
+    "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "∪": r"\cup ",
+    "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "∖": r"\setminus ", "⌊": r"\lfloor ", "⌋": r"\rfloor ",
+    "⌈": r"\lceil ", "⌉": r"\rceil ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℚ": r"\mathbb{Q}", "ℕ": r"\mathbb{N}",
+    "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}",
+    "⅕": r"\frac{1}{5}", "⅙": r"\frac{1}{6}", "⅛": r"\frac{1}{8}", "’": "'", "′": "'", "″": "''", "…": r"\ldots ",
+    "“": '"', "”": '"', "ħ": r"\hbar ", "∠": r"\angle ", "ℓ": r"\ell ", "，": ", ",
+    "π": r"\pi ", "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ",
+    "ε": r"\epsilon ", "λ": r"\lambda ", "μ": r"\mu ", "µ": r"\mu ", "ν": r"\nu ", "ρ": r"\rho ", "σ": r"\sigma ",
+    "τ": r"\tau ", "φ": r"\phi ", "ϕ": r"\phi ", "χ": r"\chi ", "ψ": r"\psi ", "ω": r"\omega ", "ζ": r"\zeta ",
+    "η": r"\eta ", "κ": r"\kappa ", "ξ": r"\xi ", "Δ": r"\Delta ", "Γ": r"\Gamma ", "Θ": r"\Theta ", "Λ": r"\Lambda ",
+    "Σ": r"\Sigma ", "Φ": r"\Phi ", "Ψ": r"\Psi ", "Ω": r"\Omega ", "£": r"\pounds ", "€": r"\euro ",
 }  # fmt: skip
 _SYMBOL_TABLE = str.maketrans(_SYMBOLS)
-_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ", "0123456789-n")
-_SUPERSCRIPT_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ]+")
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿⁱ", "0123456789-+ni")
+_SUPERSCRIPT_RUN = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿⁱ]+")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉ₙ", "0123456789n")
+_SUBSCRIPT_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉ₙ]+")
 _DEGREE_TEXT = re.compile(r"\\(?:text|mathrm|textrm)\s*\{\s*°\s*([CF]?)\s*\}")
-_ROOT_SIGN = re.compile(r"√\s*(\{|\(|\d+(?:\.\d+)?|[a-zA-Z])")
+_ROOT_SIGN = re.compile(r"([√∛])\s*(\{|\(|\d+(?:\.\d+)?|[a-zA-Z])")
 
 _LAYOUT = re.compile(
-    r"\\(?:left|right|bigl|bigr|Bigl|Bigr|big|Big|bigg|Bigg|displaystyle|textstyle|limits|nolimits)(?![a-zA-Z])"
+    r"\\(?:left|right)\s*\.(?!\d)|\\(?:left|right|middle|bigl|bigr|Bigl|Bigr|big|Big|bigg|Bigg|displaystyle|textstyle|"
+    r"limits|nolimits|mathstrut|mathopen|mathclose)(?![a-zA-Z])"
 )
-_SPACING = re.compile(r"\\[,;:! ]|\\(?:quad|qquad|thinspace|enspace|hfill)(?![a-zA-Z])|(?<!\\)~")
-_FRACTION_NAME = re.compile(r"\\[dtc]frac(?![a-zA-Z])")
+_SPACING = re.compile(
+    r"(?<!\\)\\[,;:! ]|\\(?:quad|qquad|thinspace|medspace|thickspace|enspace|space|hfill|"
+    r"hspace\{[^{}]*\}|phantom\{[^{}]*\})"
+    r"(?![a-zA-Z])|(?<!\\)~"
+)
+_SPELLINGS = {
+    "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "leq": "le", "geq": "ge", "neq": "ne", "leqslant": "le",
+    "geqslant": "ge", "lt": "lt", "dbinom": "binom", "tbinom": "binom", "varnothing": "emptyset", "dots": "ldots",
+    "cdots": "ldots", "dotsc": "ldots", "lvert": "lvert", "vert": "vert", "mid": "vert", "div": "div",
+    "operatorname*": "operatorname", "textnormal": "text", "hbox": "text", "textsf": "text", "tanh": "tanh",
+    "degree": "degree", "to": "to", "infin": "infty", "arctg": "arctan", "tg": "tan", "ctg": "cot", "cosec": "csc",
+}  # fmt: skip
+_SPELLED = re.compile(r"\\(" + "|".join(name for name in _SPELLINGS if name.isalpha()) + r")(?![a-zA-Z])")
 _FRACTION_DIGITS = re.compile(r"\\frac\s*(?:(\d)\s*(\d)|(\d)\s*(?=\{)|(?<=\\frac)\s+(?=\{))")
 _FRACTION_SECOND = re.compile(r"(\\frac\{[^{}]*\})\s*(\d|[a-zA-Z])")
+_FRACTION_LETTERS = re.compile(r"\\frac\s*([a-zA-Z\d])\s*([a-zA-Z\d])(?![a-zA-Z]*\{)")
 _ROOT_BARE = re.compile(r"\\sqrt\s*(\d|[a-zA-Z])")
-_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3})((?:\{,\}\d{3})+)(?!\d)")
-_CONJUNCTION = re.compile(r",?\s*\\(?:text|mathrm|textrm)\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|,?\s+(?:and|or)\s+")
+_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3})((?:\{,\}\s?\d{3})+)(?!\d)")
+_THIN_THOUSANDS = re.compile(r"(?<![\d.])(\d{1,3})((?:(?:,\s*\\!|(?<!\\)\\[,!;: ])\s*\d{3})+)(?!\d)")
+_NOT_DIGIT = re.compile(r"\D+")
+_CONJUNCTION = re.compile(
+    r",?\s*\\(?:text|mathrm|textrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|,?\s+(?:and|or)\s+|,?\s*\\(?:lor|land|vee|wedge)"
+    r"(?![a-zA-Z])"
+)
 _BRACE_BLANKS = re.compile(r"(?<!\\)\s+(?=[{}])|(?<=[{}])\s+")
 _MATHS_DELIMITERS = (("$$", "$$"), ("$", "$"), (r"\(", r"\)"), (r"\[", r"\]"))
 _ONE_SIGN_SCRIPT = re.compile(r"([_^])\{(\w)\}")
 _TEXT_COMMAND = re.compile(
-    r"\\(?:text|mathrm|textrm|textbf|textit|mathbf|mathit|mathsf|operatorname|mbox|rm)\s*\{([^{}]*)\}"
+    r"\\(?:text|mathrm|textrm|textbf|textit|mathbf|mathit|mathsf|operatorname|mbox|rm|textsf)\s*\{([^{}]*)\}"
 )
+_FRENCH = re.compile(r"([\[\]])([^\[\](){}]*[,;][^\[\](){}]*)([\[\]])")
+_LEADING_SIGN = re.compile(r"^(?:=(?!=)|\\approx(?![a-zA-Z])|≈)\s*")
+_INVISIBLE = frozenset(("Cf", "Cc", "Mn"))
 
 
 def clean(text: str) -> str:
     r"""The same LaTeX without layout: `\left`, thin spaces, `\dfrac`, `$`, a closing full stop, Unicode signs."""
-    text = _SUPERSCRIPT_RUN.sub(lambda run: "^{" + run.group().translate(_SUPERSCRIPTS) + "}", text)
-    text = _DEGREE_TEXT.sub(r"°\1", text)
-    text = _ROOT_SIGN.sub(_spell_root, text).translate(_SYMBOL_TABLE).strip()
-    text = _without_delimiters(text)
-    text = _THOUSANDS.sub(lambda number: number.group().replace("{,}", ""), text).replace("{,}", ",")
-    text = _LAYOUT.sub("", text)
-    text = _SPACING.sub(lambda space: "" if space.group() == r"\!" else " ", text)
-    text = _BRACE_BLANKS.sub("", text).replace("{}", "")
-    text = _FRACTION_NAME.sub(r"\\frac", text)
-    text = _FRACTION_DIGITS.sub(_brace_fraction, text)
-    text = _FRACTION_SECOND.sub(r"\1{\2}", text)
-    text = _ROOT_BARE.sub(r"\\sqrt{\1}", text)
-    text = text.replace(r"\leq", r"\le").replace(r"\geq", r"\ge").replace(r"\neq", r"\ne")
-    text = _without_group(_without_delimiters(_CONJUNCTION.sub(", ", text)))
+    if text.isascii() and text.isalnum():
+        return text
+    if not text.isascii():
+        text = _ascii(text)
+    text = _LEADING_SIGN.sub("", _without_delimiters(text.strip()))
+    if "\\" in text:
+        text = _clean_commands(text)
+    if "{" in text:
+        text = _THOUSANDS.sub(lambda number: _NOT_DIGIT.sub("", number.group()), text).replace("{,}", ",")
+        text = _BRACE_BLANKS.sub("", text).replace("{}", "")
+    if "\\" in text:
+        text = _clean_fractions(text)
+    text = _without_group(_without_delimiters(_CONJUNCTION.sub(", ", text)).strip())
+    if text[:1] == "]" or text[-1:] == "[":
+        text = _FRENCH.sub(_spell_interval, text)
     return text.rstrip(" .,;") if not text.endswith(r"\.") else text
 
 
 def identity(cleaned: str) -> str:
     """A string equal for equal spellings: text commands opened, blanks gone, words in lower case."""
-    opened = _TEXT_COMMAND.sub(r"\1", cleaned)
+    opened = _TEXT_COMMAND.sub(r"\1", cleaned) if "\\" in cleaned else cleaned
     if is_words(cleaned):
         return " ".join(opened.split()).lower()
     return _ONE_SIGN_SCRIPT.sub(r"\1\2", "".join(opened.split())).replace(r"^{\circ}", r"^\circ")
@@ -70,16 +99,66 @@ def identity(cleaned: str) -> str:
 
 def is_words(cleaned: str) -> bool:
     r"""Prose such as `no solution`, `Evelyn` or a `\text{odd}`; the bare `x`, `ab`, `ABC` may be variables."""
-    opened = _TEXT_COMMAND.sub(r"\1", cleaned).strip()
-    letters = re.sub(r"[ '-]", "", opened)
-    if not (letters.isascii() and letters.isalpha()):
+    opened = _TEXT_COMMAND.sub(r"\1", cleaned).strip() if "\\" in cleaned else cleaned.strip()
+    bare = opened.replace(" ", "").replace("'", "").replace("-", "")
+    if not (bare.isascii() and bare.isalpha()):
         return False
-    return len(letters) > (2 if opened != cleaned.strip() else 3)
+    return len(bare) > (2 if opened != cleaned.strip() else 3)
+
+
+def words(cleaned: str) -> str:
+    """The text of words, without text commands, in lower case."""
+    return " ".join(_TEXT_COMMAND.sub(r"\1", cleaned).split()).lower()
+
+
+def _ascii(text: str) -> str:
+    """Signs of Unicode as LaTeX; digits of every script are digits; marks that nobody sees are dropped."""
+    text = _SUPERSCRIPT_RUN.sub(lambda run: "^{" + run.group().translate(_SUPERSCRIPTS) + "}", text)
+    text = _SUBSCRIPT_RUN.sub(lambda run: "_{" + run.group().translate(_SUBSCRIPTS) + "}", text)
+    text = _DEGREE_TEXT.sub(r"^{\\circ}\1", text)
+    text = _ROOT_SIGN.sub(_spell_root, text).translate(_SYMBOL_TABLE)
+    if text.isascii():
+        return text
+    return "".join(_plain(sign) for sign in unicodedata.normalize("NFKC", text).translate(_SYMBOL_TABLE))
+
+
+def _plain(sign: str) -> str:
+    if sign.isascii():
+        return sign
+    digit = unicodedata.decimal(sign, None)
+    if digit is not None:
+        return str(digit)
+    if sign.isspace():
+        return " "
+    return "" if unicodedata.category(sign) in _INVISIBLE else sign
 
 
 def _spell_root(match: re.Match[str]) -> str:
-    argument = match.group(1)
-    return "\\sqrt" + argument if argument in "{(" else f"\\sqrt{{{argument}}}"
+    command = "\\sqrt" if match.group(1) == "√" else "\\sqrt[3]"
+    argument = match.group(2)
+    return command + argument if argument in "{(" else f"{command}{{{argument}}}"
+
+
+def _clean_commands(text: str) -> str:
+    text = _THIN_THOUSANDS.sub(lambda number: _NOT_DIGIT.sub("", number.group()), text)
+    text = _LAYOUT.sub("", text)
+    text = _SPACING.sub(lambda space: "" if space.group() == r"\!" else " ", text)
+    return _SPELLED.sub(lambda name: "\\" + _SPELLINGS[name.group(1)], text)
+
+
+def _clean_fractions(text: str) -> str:
+    if "\\frac" in text:
+        text = _FRACTION_DIGITS.sub(_brace_fraction, text)
+        text = _FRACTION_SECOND.sub(r"\1{\2}", text)
+        text = _FRACTION_LETTERS.sub(r"\\frac{\1}{\2}", text)
+    return _ROOT_BARE.sub(r"\\sqrt{\1}", text)
+
+
+def _brace_fraction(match: re.Match[str]) -> str:
+    numerator, denominator, alone = match.group(1), match.group(2), match.group(3)
+    if numerator is not None:
+        return f"\\frac{{{numerator}}}{{{denominator}}}"
+    return f"\\frac{{{alone}}}" if alone is not None else ""
 
 
 def _without_delimiters(text: str) -> str:
@@ -103,135 +182,7 @@ def _without_group(text: str) -> str:
     return text[1:-1].strip()
 
 
-def _brace_fraction(match: re.Match[str]) -> str:
-    numerator, denominator, alone = match.group(1), match.group(2), match.group(3)
-    if numerator is not None:
-        return f"\\frac{{{numerator}}}{{{denominator}}}"
-    return f"\\frac{{{alone}}}" if alone is not None else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Quantity:
-    """A number read exactly. `rounded`: written with a decimal point or an exponent. `unit`: '' where none."""
-
-    value: Fraction
-    rounded: bool = False
-    percent: bool = False
-    unit: str = ""
-
-
-_UNITS = (
-    "cm|mm|km|m|dm|in|inch|inches|ft|foot|feet|yd|yard|yards|mi|mile|miles|meter|meters|metre|metres|centimeter|"
-    "centimeters|kilometer|kilometers|unit|units|square units|cubic units|square unit|cubic unit|square inches|"
-    "square feet|square meters|square centimeters|sq units|degree|degrees|deg|radian|radians|rad|dollar|dollars|"
-    "usd|cent|cents|euro|euros|pound|pounds|lb|lbs|ounce|ounces|oz|g|gram|grams|kg|kilogram|kilograms|mg|s|sec|"
-    "second|seconds|min|minute|minutes|h|hr|hour|hours|day|days|week|weeks|month|months|year|years|mph|miles per hour|"
-    "m/s|km/h|liter|liters|litre|litres|ml|l|gallon|gallons|student|students|people|person|persons|ways|apples|books|"
-    "pages|points|times|square cm|cm^2|m^2|ft^2|in^2|cm^3|m^3|ft^3|in^3"
-)
-# In a text command any words are a unit, but for those that change the number or are part of the answer.
-_NO_UNIT = (
-    "thousand|million|billion|trillion|hundred|dozen|pair|percent|and|or|to|than|more|less|least|most|not|no|mod|base"
-)
-_TEXT_UNIT = rf"(?!(?:i|e|j|k|x|n)\b)(?!.*\b(?:{_NO_UNIT})s?\b)[a-zA-Z][a-zA-Z/. ^0-9]{{0,30}}?"
-_UNIT = re.compile(
-    rf"\s*(?:\\(?:text|mathrm|textrm|mbox)\s*\{{\s*(?P<text>{_TEXT_UNIT})\.?\s*\}}|(?<=[\d\s}}])(?P<bare>{_UNITS}))"
-    r"(?P<power>\^\{?[23]\}?)?$"
-)
-_DEGREES = re.compile(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)\s*(?:[CF]|\\(?:text|mathrm|textrm)\s*\{\s*[CF]\s*\})?$")
-_PERCENT = re.compile(r"\s*(?:\\?%|\\(?:text|mathrm)\s*\{\s*(?:\\?%|percent)\s*\}|\s+percent)$")
-_CURRENCY = re.compile(r"^(-?)\s*(?:\\?\$|\\(?:text|mathrm)\{\s*\\?\$\s*\}|£|€)\s*")
-_PLAIN = re.compile(r"([+-]?)(\d+|\d{1,3}(?:[, ]\d{3})+)?(\.\d*)?")
-_POWER_OF_TEN = re.compile(
-    r"(?P<mantissa>[+-]?\d*\.?\d+|[+-]?\d+\.)"
-    r"(?:[eE]|\s*(?:\\times|\\cdot|\*)\s*10\s*(?:\^|\*\*)\s*)\{?\s*(?P<exponent>[+-]?\d+)\s*\}?"
-)
-_FRACTION = re.compile(r"(?P<sign>[+-]?)\s*(?P<whole>\d+)?\s*\\frac\{\s*(?P<top>[^{}]+)\}\{(?P<bottom>[^{}]+)\}")
-_SLASH = re.compile(r"(?P<top>[+-]?\s*[\d.,]+)\s*/\s*(?P<bottom>[\d.,]+)")
-
-
-def quantity(cleaned: str) -> Quantity | None:
-    """The number that a cleaned text is, with percent sign and unit apart; None where it is anything else."""
-    if len(cleaned) > MAX_DIGITS:
-        return None
-    text = _CURRENCY.sub(r"\1", cleaned.strip())
-    percent = unit = ""
-    if text != (shorter := _PERCENT.sub("", text)):
-        text, percent = shorter, "%"
-    elif text != (shorter := _DEGREES.sub("", text)):
-        text, unit = shorter, "degree"
-    elif match := _UNIT.search(text):
-        text, unit = text[: match.start()], _unit_name(match)
-    read = _read_number(_unwrapped(text.strip()))
-    if read is None:
-        return None
-    return Quantity(value=read[0], rounded=read[1], percent=bool(percent), unit=unit)
-
-
-def split_unit(cleaned: str) -> tuple[str, str]:
-    r"""A formula and the unit that follows it in a text command (`6\pi\text{ cm}`); the unit is '' without one."""
-    match = _UNIT.search(cleaned) if len(cleaned) <= MAX_DIGITS else None
-    if match is None or match.group("text") is None or match.start() == 0:
-        return cleaned, ""
-    return cleaned[: match.start()].strip(), _unit_name(match)
-
-
-def _unit_name(match: re.Match[str]) -> str:
-    name = match.group("text") or match.group("bare")
-    power = (match.group("power") or "").translate(str.maketrans("", "", "{}"))
-    return _SINGULAR.get(name, name.removesuffix("s") if len(name) > 3 else name) + power
-
-
-_SINGULAR = {
-    "inches": "in", "inch": "in", "feet": "ft", "foot": "ft", "yards": "yd", "yard": "yd", "miles": "mi", "mile": "mi",
-    "meter": "m", "meters": "m", "metre": "m", "metres": "m", "centimeter": "cm", "centimeters": "cm",
-    "kilometer": "km", "kilometers": "km", "units": "unit", "square units": "square unit", "sq units": "square unit",
-    "cubic units": "cubic unit", "degrees": "degree", "deg": "degree", "radians": "rad", "radian": "rad",
-    "dollars": "dollar", "usd": "dollar", "cents": "cent", "pounds": "lb", "pound": "lb", "lbs": "lb",
-    "ounces": "oz", "ounce": "oz", "grams": "g", "gram": "g", "kilograms": "kg", "kilogram": "kg", "seconds": "s",
-    "second": "s", "sec": "s", "minutes": "min", "minute": "min", "hours": "h", "hour": "h", "hr": "h",
-    "days": "day", "weeks": "week", "months": "month", "years": "year", "mph": "miles per hour", "liters": "l",
-    "liter": "l", "litres": "l", "litre": "l", "gallons": "gallon", "students": "student", "people": "person",
-    "persons": "person", "square inches": "in^2", "square feet": "ft^2", "square meters": "m^2",
-    "square centimeters": "cm^2", "square cm": "cm^2",
-}  # fmt: skip
-
-
-def _unwrapped(text: str) -> str:
-    r"""A number in braces or a text command is that number: `{5}`, `\text{5}`, `\mathbf{5}`."""
-    text = _TEXT_COMMAND.sub(r"\1", text).strip() if text.startswith("\\") else text
-    return text[1:-1].strip() if text.startswith("{") and text.endswith("}") and text.count("{") == 1 else text
-
-
-def _read_number(text: str) -> tuple[Fraction, bool] | None:
-    """The exact value and whether it is written as a decimal."""
-    if plain := _read_plain(text):
-        return plain
-    if match := _POWER_OF_TEN.fullmatch(text):
-        exponent = match.group("exponent")
-        if len(exponent) > 6 or abs(int(exponent)) > MAX_EXPONENT:
-            return None
-        return Fraction(match.group("mantissa")) * Fraction(10) ** int(exponent), True
-    match = _FRACTION.fullmatch(text) or _SLASH.fullmatch(text)
-    if match is None:
-        return None
-    top, bottom = _read_plain(match.group("top").strip()), _read_plain(match.group("bottom").strip())
-    if top is None or bottom is None or bottom[0] == 0:
-        return None
-    value = top[0] / bottom[0]
-    groups = match.groupdict()
-    if groups.get("whole") is not None:
-        if top[0] < 0 or bottom[0] < 0:
-            return None
-        value += int(groups["whole"])
-    return (-value if groups.get("sign") == "-" else value), False
-
-
-def _read_plain(text: str) -> tuple[Fraction, bool] | None:
-    match = _PLAIN.fullmatch(text)
-    if match is None or (match.group(2) is None and len(match.group(3) or "") < 2):
-        return None
-    whole = (match.group(2) or "0").replace(",", "").replace(" ", "")
-    decimals = match.group(3) or ""
-    value = Fraction(f"{match.group(1)}{whole}{decimals if len(decimals) > 1 else ''}")
-    return value, bool(decimals)
+def _spell_interval(match: re.Match[str]) -> str:
+    """French brackets: `]a,b[` is the open interval."""
+    left, inner, right = match.groups()
+    return f"{'(' if left == ']' else '['}{inner}{')' if right == '[' else ']'}"

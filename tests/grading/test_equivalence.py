@@ -40,30 +40,32 @@ EXACT = [
     ("solution no", "no solution", False), ("A", "B", False),
 ]  # fmt: skip
 
-ALGEBRAIC = [
+FORMULAS = [
     ("2x+3", "3+2x", True), ("2x+3", "3+2y", False), (r"2\sqrt{3}", r"\sqrt{12}", True),
     (r"\frac{\sqrt2}{2}", r"\frac{1}{\sqrt2}", True), ("t/m", r"\frac{t}{m}", True), ("p-q", "-(q-p)", True),
     (r"1\pm\sqrt{2}", r"1+\sqrt2,1-\sqrt2", True), ("[0,1]", "[0,1)", False), ("y=5", "x=5", False),
-    (r"(\sqrt8,1)", r"(2\sqrt2,1)", True), (r"(\sqrt5,1)", r"(\sqrt7,1)", False), (r"1.570796", r"\frac{\pi}{2}", True),
+    (r"(\sqrt8,1)", r"(2\sqrt2,1)", True), (r"(\sqrt5,1)", r"(\sqrt7,1)", False), ("1.570796", r"\frac{\pi}{2}", False),
     (r"(-\infty,3]\cup[4,\infty)", r"[4,\infty)\cup(-\infty,3]", True), ("0", "a+3z=0", False),
     (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{bmatrix}1\\2\end{bmatrix}", True),
     # equal to an absolute number of decimals, yet different numbers
     ("2^{-99}", "2^{-98}", False), ("10^{-20}", "10^{-21}", False), ("1/2004!", "1/2006!", False),
     ("2^{10}", "1024", True), (r"5\text{ million}", "5", False),
-    (r"2\text{i}", "2", False), (r"9\text{ or more}", "9", False),
-    ("__import__('os')", "0", None), ("(lambda: 0)()", "0", None),
+    (r"2\text{i}", "2", False),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("answer", "gold", "same"), EXACT)
+UNDECIDED = [("__import__('os')", "0"), ("(lambda: 0)()", "0"), (r"9\text{ or more}", "9")]
+
+
+@pytest.mark.parametrize(("answer", "gold", "same"), EXACT + FORMULAS)
 def test_exact_forms_decide(answer, gold, same):
     assert equal(answer, gold) is same
 
 
-@pytest.mark.parametrize(("answer", "gold", "same"), ALGEBRAIC)
-def test_algebra_decides_the_rest(answer, gold, same):
+@pytest.mark.parametrize(("answer", "gold"), UNDECIDED)
+def test_what_cannot_be_read_is_left_to_algebra_which_accepts_nothing(answer, gold):
     assert equal(answer, gold) is None
-    assert equal(answer, gold, algebra=equal_by_algebra) is same
+    assert equal(answer, gold, algebra=equal_by_algebra) is not True
 
 
 @given(st.fractions(max_denominator=10**6))
