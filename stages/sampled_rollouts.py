@@ -1,21 +1,21 @@
 """Rollouts while a policy is sampled: appended one by one, found again after a crash, read back in any order.
 
-One JSON line per rollout in the order they were finished, its arrays in base64 of their little-endian bytes: exact, and
-cheap beside sampling. Grading needs no model and is not kept.
+One line per rollout (`kept_lines.py`), its arrays in base64 of their little-endian bytes: exact, and cheap beside
+sampling. Grading needs no model and is not kept.
 """
 
 import base64
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hicra_cli.core.filesystem import storage_errors
 from hicra_cli.core.records import FinishReason, Prompt, Rollout
+
+from .kept_lines import KeptLines, Row
 
 Key = tuple[str, int]
 """Prompt id and number of the sample."""
@@ -24,43 +24,34 @@ Key = tuple[str, int]
 class SampledRollouts:
     """The append-only file of one policy in a draft. Opening it reads what an earlier attempt has left.
 
-    torn: whether a last line without its end was cut off; that rollout is drawn again. Memory holds the places of the
-    rollouts in the file, not the rollouts.
+    torn: whether a last line without its end was cut off; that rollout is drawn again.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._places: dict[Key, int] = {}
-        with storage_errors("keeping rollouts", path.parent):
-            self.torn = self._read_places()
-            self._stream: BinaryIO = path.open("ab")
+        self._lines = KeptLines(path, _key_of)
+        self.torn = self._lines.torn
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._lines)
 
     def missing(self, prompt_id: str, samples: Sequence[int]) -> tuple[int, ...]:
         """The samples of a prompt that are not there yet."""
-        return tuple(each for each in samples if (prompt_id, each) not in self._places)
+        return tuple(each for each in samples if (prompt_id, each) not in self._lines)
 
     def add(self, rollout: Rollout) -> None:
         """Keep a rollout: after this call it survives the end of the process."""
-        with storage_errors("keeping rollouts", self._path.parent):
-            place = self._stream.tell()
-            self._stream.write(_line(rollout))
-            self._stream.flush()
-        self._places[rollout.prompt.id, rollout.sample] = place
+        self._lines.add(_row(rollout))
 
     def read(self, prompts: Iterable[Prompt], samples: Sequence[int]) -> Iterator[Rollout]:
         """The rollouts in the order of prompts, then samples."""
-        with self._path.open("rb") as stream:
-            for prompt in prompts:
-                for sample in samples:
-                    stream.seek(self._places[prompt.id, sample])
-                    yield _rollout(json.loads(stream.readline()), prompt)
+        asked = [(prompt, sample) for prompt in prompts for sample in samples]
+        rows = self._lines.read((prompt.id, sample) for prompt, sample in asked)
+        for row, (prompt, _) in zip(rows, asked, strict=True):
+            yield _rollout(row, prompt)
 
     def close(self) -> None:
         """Close the file; what it holds stays."""
-        self._stream.close()
+        self._lines.close()
 
     def __enter__(self) -> Self:
         return self
@@ -70,24 +61,13 @@ class SampledRollouts:
     ) -> None:
         self.close()
 
-    def _read_places(self) -> bool:
-        """Note where each whole line begins; cut what follows the last one, and say whether there was anything."""
-        if not self._path.exists():
-            return False
-        with self._path.open("rb+") as stream:
-            place = 0
-            while line := stream.readline():
-                if not line.endswith(b"\n"):
-                    stream.truncate(place)
-                    return True
-                row = json.loads(line)
-                self._places[row["prompt"], row["sample"]] = place
-                place = stream.tell()
-        return False
+
+def _key_of(row: Mapping[str, Any]) -> Key:
+    return str(row["prompt"]), int(row["sample"])
 
 
-def _line(rollout: Rollout) -> bytes:
-    row = {
+def _row(rollout: Rollout) -> Row:
+    return {
         "prompt": rollout.prompt.id,
         "sample": rollout.sample,
         "text": rollout.text,
@@ -96,8 +76,6 @@ def _line(rollout: Rollout) -> bytes:
         "token_ids": _encoded(rollout.token_ids, "<i4"),
         "sampler_logprobs": _encoded(rollout.sampler_logprobs, "<f4"),
     }
-    # ASCII: half a surrogate pair in a model's text is escaped, not lost.
-    return json.dumps(row, ensure_ascii=True).encode() + b"\n"
 
 
 def _rollout(row: dict[str, Any], prompt: Prompt) -> Rollout:

@@ -1,94 +1,59 @@
-"""Samples of an evaluation while it runs: appended one by one, found again after a crash, written in order at the end.
+"""Samples of an evaluation: what names one, and the file they are published in.
 
-`sampled.jsonl` in the draft holds what an engine gave, in the order it came; grading needs no model and is repeated.
-The published `samples.jsonl` is in the order of benchmarks, questions and samples, so its bytes do not tell whether the
-run was interrupted.
+While an evaluation runs, `sampled.jsonl` in the draft holds what the engine gave and `verdicts.jsonl` what the grader
+said, in the order they came (`kept_lines.py`). The published `samples.jsonl` is in the order of benchmarks, questions
+and samples, so its bytes do not tell whether the run was interrupted.
 """
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from hicra_cli.core.filesystem import storage_errors
+from hicra_cli.core.errors import ArtifactError
+from hicra_cli.core.filesystem import storage_errors, sync_file
+
+from .kept_lines import Row, to_line
 
 SAMPLED = "sampled.jsonl"
+VERDICTS = "verdicts.jsonl"
 SAMPLES = "samples.jsonl"
 
-Row = dict[str, Any]
 Key = tuple[str, str, int]
-
-
-class SampledFile:
-    """The append-only file of a draft. Opening it reads what an earlier attempt left.
-
-    rows: by (benchmark, question, sample). torn: whether a last line without its end was cut off: that sample is
-    drawn again.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / SAMPLED
-        self.rows: dict[Key, Row] = {}
-        with storage_errors("keeping samples", folder):
-            self.torn = _cut_torn_line(self.path)
-            for row in _lines(self.path):
-                self.rows[key_of(row)] = row
-            self._stream = self.path.open("a", encoding="utf-8")
-
-    def add(self, row: Row) -> None:
-        """Keep a sample: after this call it survives the end of the process."""
-        with storage_errors("keeping samples", self.path.parent):
-            self._stream.write(to_line(row))
-            self._stream.flush()
-        self.rows[key_of(row)] = row
-
-    def close(self) -> None:
-        """Close the file; what it holds stays."""
-        self._stream.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+"""Benchmark, question and number of the sample."""
 
 
 def key_of(row: Mapping[str, Any]) -> Key:
     """What names a sample."""
-    return str(row["bench"]), str(row["question"]), int(row["sample"])
-
-
-def to_line(row: Mapping[str, Any]) -> str:
-    """One line of JSON, in the row's own order of fields. A lone surrogate in a model's text is escaped, not lost."""
-    return json.dumps(row, ensure_ascii=True, allow_nan=False) + "\n"
+    # Interned: the names of a few hundred questions are kept, not one copy of them for each of 100,000 samples.
+    return sys.intern(str(row["bench"])), sys.intern(str(row["question"])), int(row["sample"])
 
 
 def write_samples(folder: Path, rows: Iterable[Row]) -> None:
-    """Write `samples.jsonl` and only then drop the working file: a crash in between loses nothing."""
+    """Write `samples.jsonl`, one row after the other: after a crash it is there as a whole or not at all."""
     scratch = folder / f"{SAMPLES}.unfinished"
     with storage_errors("writing samples", folder):
-        with scratch.open("w", encoding="utf-8") as stream:
+        with scratch.open("wb") as stream:
             stream.writelines(to_line(row) for row in rows)
+        sync_file(scratch)
         os.replace(scratch, folder / SAMPLES)
-        (folder / SAMPLED).unlink(missing_ok=True)
 
 
-def _lines(path: Path) -> Iterator[Row]:
-    if path.exists():
-        with path.open(encoding="utf-8") as stream:
-            yield from (json.loads(line) for line in stream)
+def read_samples(path: Path) -> Iterator[Row]:
+    """The rows of a samples.jsonl, one at a time. ArtifactError names the line that is none."""
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            try:
+                row = json.loads(line)
+                key_of(row)
+            except (ValueError, KeyError, TypeError) as error:
+                raise ArtifactError(f"this line is no sample: {error}", where=f"{path}:{number}") from error
+            yield row
 
 
-def _cut_torn_line(path: Path) -> bool:
-    """Cut what follows the last line end; whether there was anything."""
-    if not path.exists():
-        return False
-    with path.open("rb+") as stream:
-        content = stream.read()
-        whole = content.rfind(b"\n") + 1
-        stream.truncate(whole)
-    return whole < len(content)
+def drop_working_files(folder: Path) -> None:
+    """What was needed until `samples.jsonl` and the summary were written."""
+    for name in (SAMPLED, VERDICTS):
+        (folder / name).unlink(missing_ok=True)

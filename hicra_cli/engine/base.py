@@ -48,11 +48,13 @@ class Engine(Protocol):
         draws: Draws,
         *,
         on_rollout: Callable[[Rollout], None] | None = None,
+        keep: bool = True,
     ) -> list[Rollout]:
         """Sample every request; rollouts come back in the order of requests, then samples.
 
-        `on_rollout` is called once per rollout as soon as it is finished, in any order. `sampler_logprobs` are those
-        of the distribution that was sampled (temperature, top-p and top-k applied). Raises EngineError.
+        `on_rollout` is called once per rollout as soon as it is finished, in any order. keep: false returns nothing
+        and holds no rollout after that call, so that memory does not grow with their number. `sampler_logprobs` are
+        those of the distribution that was sampled (temperature, top-p and top-k applied). Raises EngineError.
         """
         ...
 

