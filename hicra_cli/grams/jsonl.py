@@ -45,7 +45,8 @@ def _object(line: bytes, *, where: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise DataError(f"the line is not UTF-8: {error.reason} at byte {error.start}", where=where) from error
     except json.JSONDecodeError as error:
-        raise DataError(f"the line is no JSON: {error.msg} at column {error.colno}", where=where) from error
+        said = error.msg.removesuffix(" at")
+        raise DataError(f"the line is no JSON: {said} at column {error.colno}", where=where) from error
     except (RecursionError, ValueError) as error:
         raise DataError(f"the line cannot be read as JSON: {type(error).__name__}", where=where) from error
     if not isinstance(row, dict):

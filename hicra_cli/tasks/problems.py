@@ -6,6 +6,7 @@ is none of these, fields and the rule that reads the gold (`GOLD_RULES`) are nam
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -206,7 +207,7 @@ def _first(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
 
 
 def _text(value: object) -> str:
-    """A field as text; '' for what is neither text nor a number. A conversation counts as its last user turn."""
+    """A field as text; '' for what is neither text nor a finite number. A conversation counts as its last user turn."""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, bool) or value is None:
@@ -214,6 +215,8 @@ def _text(value: object) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float):
+        if not math.isfinite(value):
+            return ""
         return str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, list):
         said = [turn.get("content") for turn in value if isinstance(turn, Mapping) and turn.get("role") == "user"]

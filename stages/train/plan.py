@@ -62,7 +62,8 @@ class RunPlan:
         known = "" if self.machine.total is None else f" of {gib(self.machine.total)}"
         switch = "on" if self.checkpointing else "off"
         return (
-            f"memory: {gib(self.memory.peak)}{known} predicted at most; gradient checkpointing {switch}: {self.reason}"
+            f"memory: {gib(self.memory.peak)}{known} predicted at most, beside what the process holds already; "
+            f"gradient checkpointing {switch}: {self.reason}"
         )
 
 
@@ -182,7 +183,9 @@ def wants_checkpointing(plan: RunPlan | str, train: TrainConfig) -> bool:
 
 def measured_memory(peak: int, predicted: int | None) -> str:
     """After the first step: what it took beside what was predicted, as the process counts both."""
-    return f"memory: {gib(peak)} measured after a step" + (f", {gib(predicted)} predicted" if predicted else "")
+    return f"memory of the whole process: {gib(peak)} measured after a step" + (
+        f", {gib(predicted)} predicted" if predicted else ""
+    )
 
 
 def this_machine(config: HicraConfig, *, processes: int = 1) -> Machine:

@@ -147,7 +147,7 @@ def test_a_run_tells_predicted_and_measured_memory_and_records_both(tmp_path):
     (record,) = [json.loads(line) for line in (artifact.path / "steps.jsonl").read_text().splitlines()]
     assert record["memory/peak_bytes"] > 0
     assert record["memory/predicted_bytes"] > 0
-    told = [each for each in notes if each.startswith("memory:")]
+    told = [each for each in notes if each.startswith("memory")]
     assert len(told) == 2
     assert "gradient checkpointing off" in told[0]
     assert "measured after a step" in told[1]

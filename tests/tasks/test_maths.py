@@ -1,6 +1,7 @@
 """The maths task: a position-addressable stream apart from the held-out part, and strict verdicts."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -94,7 +95,12 @@ def test_rows_in_verl_layout_and_other_field_names_are_read(tmp_path):
 
 @pytest.mark.parametrize(
     ("rows", "what"),
-    [([{"problem": "Q"}], "no answer"), ([{"answer": "1"}], "no problem"), ([], "no problem")],
+    [
+        ([{"problem": "Q"}], "no answer"),
+        ([{"problem": "Q", "answer": math.nan}], "no answer"),
+        ([{"answer": "1"}], "no problem"),
+        ([], "no problem"),
+    ],
 )
 def test_malformed_training_data_is_named(tmp_path, rows, what):
     with pytest.raises(DataError, match=what) as failure:
