@@ -14,7 +14,7 @@ sample can know of the others, and coverage may be as low as 86 %.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -104,20 +104,6 @@ def macro_interval(intervals: Sequence[Interval]) -> Interval:
     below = math.sqrt(math.fsum((each.mean - each.low) ** 2 for each in intervals)) / num_benchmarks
     above = math.sqrt(math.fsum((each.high - each.mean) ** 2 for each in intervals)) / num_benchmarks
     return Interval(mean, mean - below, mean + above, sum(each.num_questions for each in intervals))
-
-
-def paired_interval(
-    after: Mapping[str, NDArray[np.floating]], before: Mapping[str, NDArray[np.floating]]
-) -> Interval | None:
-    """The interval of the mean difference after - before over the questions both have; None where they share none.
-
-    The difficulty of a question falls out of its own difference, so this is much narrower than two intervals side by
-    side. The numbers of samples may differ.
-    """
-    common = [question for question in after if question in before]
-    if not common:
-        return None
-    return difference_interval([float(np.mean(after[each]) - np.mean(before[each])) for each in common])
 
 
 def _question_means(values: Sequence[NDArray[np.floating]] | NDArray[np.floating]) -> NDArray[np.float64]:

@@ -147,6 +147,16 @@ class BenchScores:
         return self._interval(lambda question: math.fsum(question.rewards) / len(question.rewards))
 
     @property
+    def num_right(self) -> list[int]:
+        """Right samples of each question."""
+        return [self._questions[name].num_right for name in self.questions]
+
+    @property
+    def mean_tokens(self) -> float | None:
+        """Mean length of the responses; None where no question was asked."""
+        return self._asked.mean
+
+    @property
     def truncated_fraction(self) -> float:
         """Share of the responses that the token limit cut."""
         return self._cut / self._asked.count if self._asked.count else 0.0
@@ -173,7 +183,7 @@ class BenchScores:
             "outcomes": {outcome.value: self._outcomes[outcome.value] for outcome in Outcome},
             "no_answer_fraction": sum(self._outcomes[each] for each in WITHOUT_ANSWER) / self._rows,
             "truncated_fraction": self.truncated_fraction,
-            "mean_tokens": self._asked.mean,
+            "mean_tokens": self.mean_tokens,
             "mean_tokens_right": self._right.mean,
             "mean_tokens_wrong": self._wrong.mean,
             "planning_fraction": self._planning / self._asked.tokens

@@ -62,7 +62,7 @@ def test_one_sample_per_question_is_covered_as_well_as_a_binomial_share_can_be(q
     for average in np.linspace(0.1, 0.9, 161):
         chances = np.exp(log_ways + counts * np.log(average) + (questions - counts) * np.log1p(-average))
         covered.append(chances[(low <= average) & (average <= high)].sum())
-    assert 0.95 <= np.mean(covered) <= 0.97
+    assert 0.95 <= np.mean(covered) <= 0.972  # few values of 30 questions: on the safe side
     assert min(covered) >= 0.92
 
 

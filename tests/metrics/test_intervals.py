@@ -12,7 +12,6 @@ from hicra_cli.metrics.intervals import (
     accuracy_interval,
     difference_interval,
     macro_interval,
-    paired_interval,
     question_interval,
     student_t,
 )
@@ -122,17 +121,6 @@ def test_a_mean_over_benchmarks_by_hand():
     assert math.isnan(macro_interval([alone, Interval(0.5, math.nan, math.nan, 1)]).low)
     with pytest.raises(ValueError, match="needs one"):
         macro_interval([])
-
-
-def test_a_paired_difference_needs_only_common_questions_and_loses_their_difficulty():
-    before = {"easy": np.array([1.0, 1.0]), "hard": np.array([0.0, 0.0]), "new": np.array([1.0, 1.0])}
-    after = {"easy": np.array([1.0]), "hard": np.array([1.0]), "other": np.array([0.0])}
-    # differences 0 and 1: mean 0.5, s = 0.70711, t(1) = 12.7062, reach 12.7062 * 0.70711 / sqrt(2) = 6.3531
-    interval = paired_interval(after, before)
-    assert interval is not None
-    assert interval.mean == 0.5
-    assert interval.high - interval.mean == pytest.approx(6.3531, abs=1e-3)
-    assert paired_interval(after, {"x": np.array([1.0])}) is None
 
 
 def test_the_interval_covers_the_truth_about_95_times_in_100():

@@ -20,7 +20,7 @@ def publish(registry: Registry, name: str, rewards: dict[str, list[int]], *, ben
     draft = registry.begin("evaluation", name)
     rows = [
         {"bench": bench, "question": question, "sample": sample, "reward": reward, "num_tokens": 10 * (sample + 1),
-         "finish_reason": "stop" if reward else "length"}
+         "finish_reason": "stop" if reward else "length", "outcome": "correct" if reward else "truncated"}
         for question, each in rewards.items()
         for sample, reward in enumerate(each)
     ]  # fmt: skip
@@ -54,7 +54,15 @@ def test_differences_are_paired_over_common_questions(registry):
 
 def test_a_question_that_was_never_asked_is_wrong_but_has_no_length(registry):
     draft = registry.begin("evaluation", "a")
-    row = {"bench": "amc23", "sample": 0, "num_tokens": 8, "reward": 1.0, "finish_reason": "stop", "question": "p"}
+    row = {
+        "bench": "amc23",
+        "sample": 0,
+        "num_tokens": 8,
+        "reward": 1.0,
+        "finish_reason": "stop",
+        "question": "p",
+        "outcome": "",
+    }
     unasked = {**row, "question": "q", "num_tokens": 0, "reward": 0.0, "finish_reason": "none"}
     (draft.path / "samples.jsonl").write_text(f"{json.dumps(row)}\n{json.dumps(unasked)}\n")
     (found,) = evaluation_rows([(draft.publish(), "nano", "")])
