@@ -183,7 +183,7 @@ def open_for_plan(home: Path) -> Iterator["Registry"]:
 def plan_report(stage: "Stage", plan: "Plan", found: str | None) -> Report:
     """A plan for people and as data."""
     inputs = [(role, each.ref, each.digest[:16]) for role, each in plan.inputs.items()]
-    settings = [(name, str(value)) for name, value in plan.settings.items()]
+    settings = list(_lines(plan.settings))
     views: list[View] = [
         f"{stage.name} would publish {stage.kind}:{plan.name}" if found is None else f"cached: {found}",
         Table(("input", "reference", "digest"), inputs),
@@ -200,3 +200,12 @@ def plan_report(stage: "Stage", plan: "Plan", found: str | None) -> Report:
     }
     shown = [view for view in views if isinstance(view, str) or view.rows]
     return Report(shown, data=data, cached=found is not None)
+
+
+def _lines(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Settings one by one, those of a section as `section.name`; what is not set is left out."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _lines(value, f"{prefix}{name}.")
+        elif value not in (None, [], ""):
+            yield prefix + str(name), ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -51,6 +51,14 @@ def test_an_interrupted_training_says_how_to_go_on_and_goes_on(tmp_path):
     assert os.listdir(staging) == []
 
 
+def test_a_dry_run_shows_each_setting_on_a_line_of_its_own(tmp_path):
+    done = hicra(*SMALL, "--dry-run", cwd=tmp_path, check=0)
+    lines = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.strip()}
+    assert lines["train.sampling.max_new_tokens"] == ["40"]
+    assert lines["task.kind"] == ["countdown"]
+    assert "{" not in done.stdout.partition("detail")[0].replace("\\boxed{}", "")
+
+
 def test_a_folder_without_a_model_is_refused_and_leaves_no_draft(tmp_path):
     (tmp_path / "empty").mkdir()
     done = hicra("train", "--policy", "./empty", "--json", cwd=tmp_path)
