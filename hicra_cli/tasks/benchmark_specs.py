@@ -45,6 +45,7 @@ class Doubt(Section):
     """A question whose gold answer is in doubt."""
 
     id: str = Field(description="The question's id.")
+    gold: str | None = Field(None, description="The gold in doubt, where only some copies have it; null: every copy.")
     reason: str = Field(description="What is wrong with it, checkable by a reader.")
     corrected: str | None = Field(None, description="The right gold where it is certain; null: nobody can be right.")
 

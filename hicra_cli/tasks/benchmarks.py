@@ -126,7 +126,7 @@ def _of_spec(spec: BenchmarkSpec, path: Path | None, *, accept: bool, looked_in:
     known = known_rows(spec.name)
     rows = _hub_rows(spec, looked_in) if path is None else _local_rows(path, spec)
     fields = named_fields(spec.fields, where=f"{spec.name}: fields", fallback=path is not None)
-    prompts = tuple(prompts_from(rows, prefix=spec.name, fields=fields, rename=known.name_of))
+    prompts = tuple(prompts_from(rows, prefix=spec.name, fields=fields, rename=known.name_of, qualified=path is None))
     source = str(path) if path is not None else spec.hub.dataset if spec.hub is not None else ""
     bench = replace(
         _maths(spec.name, prompts, source),
@@ -185,12 +185,15 @@ def _some(ids: Sequence[str]) -> str:
 def _doubtful(spec: BenchmarkSpec, prompts: Iterable[Prompt], known: KnownRows) -> dict[str, Doubt]:
     """The doubts about golds that this copy has: another copy may have corrected some."""
     doubts = {each.id: each for each in spec.doubtful}
-    kept = {}
-    for prompt in prompts:
-        published = known.golds.get(question_key(prompt.text))
-        if prompt.id in doubts and published in (None, gold_key(prompt.answer)):
-            kept[prompt.id] = doubts[prompt.id]
-    return kept
+    asked = [(prompt, doubts[prompt.id]) for prompt in prompts if prompt.id in doubts]
+    return {doubt.id: doubt for prompt, doubt in asked if _is_doubted(prompt, doubt, known)}
+
+
+def _is_doubted(prompt: Prompt, doubt: Doubt, known: KnownRows) -> bool:
+    gold = gold_key(prompt.answer)
+    if doubt.gold is not None:
+        return gold == gold_key(doubt.gold)
+    return known.golds.get(question_key(prompt.text), gold) == gold
 
 
 def _local_copy(name: str, data_dir: Path | None) -> Path | None:

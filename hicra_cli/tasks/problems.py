@@ -116,18 +116,20 @@ def prompts_from(
     prefix: str,
     fields: Fields | None = None,
     rename: Callable[[str], str | None] = lambda text: None,
+    qualified: bool = False,
 ) -> list[Prompt]:
     """One prompt per (place, row), in order: for benchmarks, where every row counts.
 
     A row without an id gets `prefix/number`, counted from 0. rename: the id that a problem's text has in every copy of
-    the set, where one is known. Raises DataError as `read_problem`, and for a second row of the same id: ids name
-    samples.
+    the set, where one is known. qualified: a row's own id becomes `prefix/id`. Raises DataError as `read_problem`, and
+    for a second row of the same id: ids name samples.
     """
     prompts: list[Prompt] = []
     names = Names()
     for number, (where, row) in enumerate(rows):
         problem = read_problem(row, where=where, fields=fields or Fields())
-        name = rename(problem.text) or problem.name or f"{prefix}/{number:05d}"
+        own = problem.name or f"{number:05d}"
+        name = rename(problem.text) or (own if problem.name and not qualified else f"{prefix}/{own}")
         names.take(name, where)
         prompts.append(Prompt(name, problem.text, problem.gold, {**problem.alternatives, **problem.facts}))
     return prompts

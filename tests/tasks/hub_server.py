@@ -115,7 +115,8 @@ for name, options in json.loads(sys.argv[1]):
         bench = load_benchmark(name, data_dir=None, **options)
         rows = [[each.id, each.text, each.answer, dict(each.metadata)] for each in bench.prompts]
         told = {"name": bench.name, "rows": rows, "warnings": bench.warnings, "source": bench.source,
-                "revision": bench.revision, "samples": bench.default_samples, "rows_sha256": bench.rows_sha256}
+                "revision": bench.revision, "samples": bench.default_samples, "rows_sha256": bench.rows_sha256,
+                "doubtful": {each.id: each.corrected for each in bench.doubtful.values()}}
     except HicraError as error:
         told = {"exit_code": error.exit_code, "what": error.what, "where": error.where, "fix": error.fix}
     print(json.dumps(told))

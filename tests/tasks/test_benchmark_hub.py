@@ -5,7 +5,6 @@ import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from hicra_cli.tasks.benchmark_specs import known_names, known_spec
 from tests.tasks.hub_server import COMMIT, loaded, serving
@@ -14,16 +13,16 @@ from tests.tasks.hub_server import COMMIT, loaded, serving
 LAYOUTS = {
     "aime24": (
         {"ID": "2024-II-{n}", "Problem": "Find {n}.", "Solution": "It is \\boxed{{9}}.", "Answer": 25},
-        ("2024-II-{n}", "Find {n}.", "25", {}),
+        ("my-aime24/2024-II-{n}", "Find {n}.", "25", {}),
     ),
-    "aime25": ({"problem": "Find {n}.", "answer": "70", "id": "{n}"}, ("{n}", "Find {n}.", "70", {})),
+    "aime25": ({"problem": "Find {n}.", "answer": "70", "id": "{n}"}, ("my-aime25/{n}", "Find {n}.", "70", {})),
     "amc23": (
         {"id": "{n}", "answer": 27.0, "url": "https://example.org/{n}", "question": "Find {n}."},
-        ("{n}", "Find {n}.", "27", {}),
+        ("my-amc23/{n}", "Find {n}.", "27", {}),
     ),
     "amc22_23": (
         {"id": "{n}", "problem": "Find {n}.", "answer": -1.0, "url": "https://example.org/{n}"},
-        ("{n}", "Find {n}.", "-1", {}),
+        ("my-amc22_23/{n}", "Find {n}.", "-1", {}),
     ),
     "math500": (
         {
@@ -34,9 +33,9 @@ LAYOUTS = {
             "level": 2,
             "unique_id": "test/algebra/{n}.json",
         },
-        ("test/algebra/{n}.json", "Find {n}.", "\\frac12", {}),
+        ("my-math500/test/algebra/{n}.json", "Find {n}.", "\\frac12", {}),
     ),
-    "minerva": ({"question": "Find {n}.", "answer": "4.5e33"}, ("minerva/{n:05d}", "Find {n}.", "4.5e33", {})),
+    "minerva": ({"question": "Find {n}.", "answer": "4.5e33"}, ("my-minerva/{n:05d}", "Find {n}.", "4.5e33", {})),
     "olympiad": (
         {
             "id": "{n}",
@@ -56,11 +55,11 @@ LAYOUTS = {
             "subject": "Math",
             "language": "English",
         },
-        ("{n}", "Let $x$ be a number.\nFind {n}.", "69,84", {"unit": "km", "tolerance": "1e-1"}),
+        ("my-olympiad/{n}", "Let $x$ be a number.\nFind {n}.", "69,84", {"unit": "km", "tolerance": "1e-1"}),
     ),
     "gsm8k": (
         {"question": "Find {n}.", "answer": "It is <<1*1000=1000>>1000.\n#### 1,000"},
-        ("gsm8k/{n:05d}", "Find {n}.", "1000", {}),
+        ("my-gsm8k/{n:05d}", "Find {n}.", "1000", {}),
     ),
 }
 INTEGER_IDS = ("amc23", "amc22_23", "olympiad")
@@ -130,8 +129,7 @@ def test_every_set_is_read_from_the_hub_in_its_own_layout_at_its_pinned_commit(t
         count = known_spec(name).questions[0]
         assert "rows" in told, told
         assert len(told["rows"]) == count
-        assert told["rows"][7] == expected_of(name, 7) or name in ("minerva", "gsm8k")
-        assert [row[1:] for row in told["rows"]] == [expected_of(name, number)[1:] for number in range(count)]
+        assert told["rows"] == [expected_of(name, number) for number in range(count)]
         assert told["revision"] == hub_of(name).revision
         assert told["warnings"] == []
     assert again == found
@@ -148,21 +146,29 @@ def test_a_file_that_is_not_the_published_one_is_refused_by_its_digest(tmp_path)
     assert told["where"] == "HuggingFaceH4/MATH-500@6e4ed1a2a79a/test.jsonl"
 
 
-def test_another_count_on_the_hub_is_refused_unless_accepted(tmp_path):
-    with serving(published("aime24", count=29), commits=commits()) as hub:
-        refused, accepted = loaded([("aime24", {}), ("aime24", {"accept_other_data": True})], cache=tmp_path, hub=hub)
+def test_another_count_on_the_hub_is_refused_unless_accepted_and_another_gold_told(tmp_path):
+    files = {**published("aime24", count=29), **published("minerva")}
+    asked = [("aime24", {}), ("aime24", {"accept_other_data": True}), ("minerva", {})]
+    with serving(files, commits=commits()) as hub:
+        refused, accepted, other = loaded(asked, cache=tmp_path, hub=hub)
     assert "29 questions, the published set has 30" in refused["what"]
     assert "eval.accept_other_data" in refused["fix"]
     assert len(accepted["rows"]) == 29
     assert "29 questions" in accepted["warnings"][0]
+    # the made-up golds are all 4.5e33, which is the gold of one question at most
+    assert len(other["rows"]) == 272
+    assert "with another gold than in the copy this was checked with" in " ".join(other["warnings"])
 
 
-def test_a_gold_of_the_hub_that_is_not_the_known_one_is_told(tmp_path):
-    with serving(published("aime24"), commits=commits()) as hub:
-        [told] = loaded([("aime24", {})], cache=tmp_path, hub=hub)
-    # the made-up golds are all 25, which is the gold of one question at most
-    assert len(told["rows"]) == 30
-    assert "with another gold than in the copy this was checked with" in " ".join(told["warnings"])
+def test_a_gold_that_only_some_copies_have_wrong_is_in_doubt_there(tmp_path):
+    rows = rows_of("olympiad", 674)
+    rows[45] = {**rows[45], "id": 2045, "final_answer": ["$t(0,4]$"]}
+    hub_source = hub_of("olympiad")
+    [path] = hub_source.files
+    with serving({(hub_source.dataset, path): content_of(path, rows)}, commits=commits()) as hub:
+        [told] = loaded([("olympiad", {})], cache=tmp_path, hub=hub)
+    assert told["rows"][45][0] == "olympiad/2045"
+    assert told["doubtful"] == {"olympiad/2045": "(0,4]"}
 
 
 def test_a_cached_file_is_not_asked_for_again(tmp_path):
@@ -174,24 +180,24 @@ def test_a_cached_file_is_not_asked_for_again(tmp_path):
         assert len(hub.asked) == first
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "what", "fix"),
-    [
-        (403, "GatedRepo", "gated", "HF_TOKEN"),
-        (404, "RepoNotFound", "private or unknown", "--data-dir"),
-        (404, "RevisionNotFound", "no such revision", "--data-dir"),
-        (404, "EntryNotFound", "lacks a file", "--data-dir"),
-    ],
-)
-def test_what_the_hub_refuses_is_told_with_the_remedy(tmp_path, status, code, what, fix):
-    files, refusals = published("aime24"), {"Maxwell-Jia/AIME_2024": (status, code)}
-    if code == "EntryNotFound":
-        files, refusals = {("Maxwell-Jia/AIME_2024", "README.md"): b"moved"}, {}
+def test_what_the_hub_refuses_is_told_with_the_remedy(tmp_path):
+    refusals = {
+        "Maxwell-Jia/AIME_2024": (403, "GatedRepo"),
+        "math-ai/aime25": (404, "RepoNotFound"),
+        "math-ai/amc23": (404, "RevisionNotFound"),
+    }
+    files = {("openai/gsm8k", "README.md"): b"moved"}
+    asked: list[tuple[str, dict[str, object]]] = [(name, {}) for name in ("aime24", "aime25", "amc23", "gsm8k")]
     with serving(files, refusals=refusals, commits=commits()) as hub:
-        [told] = loaded([("aime24", {})], cache=tmp_path, hub=hub)
-    assert told["exit_code"] == 4
-    assert what in told["what"]
-    assert fix in told["fix"]
+        told = loaded(asked, cache=tmp_path, hub=hub)
+    gated, unknown, revision, file = (each["what"] for each in told)
+    assert {each["exit_code"] for each in told} == {4}
+    assert "gated" in gated
+    assert "HF_TOKEN" in told[0]["fix"]
+    assert "private or unknown" in unknown
+    assert "no such revision" in revision
+    assert "lacks a file" in file
+    assert all("--data-dir" in each["fix"] for each in told)
 
 
 def test_any_data_set_of_the_hub_is_a_benchmark(tmp_path):
