@@ -32,7 +32,8 @@ def read_letter(levels: Levels, name: str) -> Node:
     """A letter with subscript and primes; `e` and `i` are the constants; `f(x)` a call."""
     cursor = levels.cursor
     if cursor.take("_"):
-        name += "_" + cursor.script()
+        bare = name.rstrip("'")
+        name = f"{bare}_{cursor.script()}" + name[len(bare) :]
     while cursor.take("'"):
         name += "'"
     if name in CONSTANTS:

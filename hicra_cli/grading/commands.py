@@ -1,14 +1,15 @@
 r"""LaTeX commands and brackets: fractions, roots, sets, matrices, absolute values, accents."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from hicra_cli.grading.atoms import listed, primed, read_function, read_letter
 from hicra_cli.grading.cursor import Levels
 from hicra_cli.grading.nodes import EMPTY_SET, INFINITY, Const, Node, Num, Op, Sym, Text, Unreadable, number
-from hicra_cli.grading.symbols import ACCENTS, CONSTANTS, GREEK, IGNORED_ACCENTS, NAMED_SETS, is_function
+from hicra_cli.grading.symbols import ACCENTS, CONSTANTS, CURRENCIES, GREEK, IGNORED_ACCENTS, NAMED_SETS, is_function
 
 _CLOSING = {"(": ")", "[": "]"}
-_MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "Bmatrix", "array", "smallmatrix"))
+_MATRICES = frozenset(("pmatrix", "bmatrix", "matrix", "Bmatrix", "vmatrix", "array", "smallmatrix"))
+_MAX_ROWS = 4
 
 
 def read_command(levels: Levels, name: str) -> Node:
@@ -45,8 +46,8 @@ def read_bracket(levels: Levels, sign: str) -> Node:
         cursor.open_bars -= 1
         cursor.expect("|")
         return Op("abs", (node,))
-    if sign == "$":
-        return _dollars(levels)
+    if sign in CURRENCIES:
+        return _money(sign)(levels)
     raise Unreadable(f"sign {sign!r}")
 
 
@@ -82,7 +83,7 @@ def _accented(levels: Levels, accent: str) -> Node:
 
 
 def _fraction(levels: Levels) -> Node:
-    top, bottom = levels.argument(), levels.argument()
+    top, bottom = _short_argument(levels), _short_argument(levels)
     return _derivative(top, bottom) or Op("/", (top, bottom))
 
 
@@ -110,7 +111,12 @@ def _root(levels: Levels) -> Node:
 
 
 def _binomial(levels: Levels) -> Node:
-    return Op("binom", (levels.argument(), levels.argument()))
+    return Op("binom", (_short_argument(levels), _short_argument(levels)))
+
+
+def _short_argument(levels: Levels) -> Node:
+    levels.cursor.split_number()
+    return levels.argument()
 
 
 def _between(closing: str, name: str) -> Callable[[Levels], Node]:
@@ -158,7 +164,23 @@ def _environment(levels: Levels) -> Node:
         rows.append(Op("row", tuple(row)))
     cursor.next()
     cursor.script()
+    if name == "vmatrix":
+        return _determinant([row.args for row in rows if isinstance(row, Op)])
     return Op("matrix", tuple(rows))
+
+
+def _determinant(rows: Sequence[Sequence[Node]]) -> Node:
+    """By the first row; up to four rows."""
+    if not 1 <= len(rows) <= _MAX_ROWS or any(len(row) != len(rows) for row in rows):
+        raise Unreadable("a determinant that is not square, or too large")
+    if len(rows) == 1:
+        return rows[0][0]
+    terms = []
+    for column, entry in enumerate(rows[0]):
+        minor = _determinant([[*row[:column], *row[column + 1 :]] for row in rows[1:]])
+        term = Op("*", (entry, minor))
+        terms.append(Op("neg", (term,)) if column % 2 else term)
+    return Op("+", tuple(terms))
 
 
 def _named_set(levels: Levels) -> Node:
@@ -168,8 +190,23 @@ def _named_set(levels: Levels) -> Node:
     return Const(name)
 
 
-def _dollars(levels: Levels) -> Node:
-    return Op("unit", (levels.power(), Text("dollar")))
+def _money(sign: str) -> Callable[[Levels], Node]:
+    return lambda levels: Op("unit", (levels.power(), Text(CURRENCIES[sign])))
+
+
+def _series(name: str) -> Callable[[Levels], Node]:
+    r"""`\sum_{k=1}^{n}` and what it is over: the product that follows."""
+
+    def read(levels: Levels) -> Node:
+        levels.cursor.expect("_")
+        start = levels.argument()
+        levels.cursor.expect("^")
+        end = levels.argument()
+        if not isinstance(start, Op) or start.name != "=" or not isinstance(start.args[0], Sym | Const):
+            raise Unreadable(f"a {name} without a first index")
+        return Op(name, (start.args[0], start.args[1], end, levels.product()))
+
+    return read
 
 
 def _angle(levels: Levels) -> Node:
@@ -197,9 +234,9 @@ _COMMANDS: dict[str, Callable[[Levels], Node]] = {
     "\\mathbb": _named_set,
     "\\emptyset": lambda _: EMPTY_SET,
     "\\infty": lambda _: INFINITY,
-    "\\$": _dollars,
-    "\\pounds": lambda levels: Op("unit", (levels.power(), Text("pound sterling"))),
-    "\\euro": lambda levels: Op("unit", (levels.power(), Text("euro"))),
+    **{sign: _money(sign) for sign in CURRENCIES},
+    "\\sum": _series("sum"),
+    "\\prod": _series("prod"),
     "\\angle": _angle,
 }
 # Commands that may follow a factor without a sign between.
@@ -216,5 +253,7 @@ FACTOR_COMMANDS = frozenset(
         "\\infty",
         "\\angle",
         "\\{",
+        "\\sum",
+        "\\prod",
     )
 )

@@ -54,6 +54,13 @@ class Cursor:
         """One level back."""
         self._depth -= 1
 
+    def split_number(self) -> None:
+        r"""Make a number here two tokens, its first digit and the rest: `\binom53` takes 5 and 3."""
+        token = self.peek()
+        if token.kind == "num" and len(token.value) > 1 and token.value.isdecimal():
+            digits = (Token("num", token.value[0], token.spaced), Token("num", token.value[1:]))
+            self._tokens[self.place : self.place + 1] = digits
+
     def script(self) -> str:
         """A group or a single sign as plain text, without blanks and braces: a subscript, the name of a set."""
         token = self.next()
@@ -81,6 +88,9 @@ class Levels(Protocol):
 
     def sum(self) -> Node:
         """Terms with plus and minus."""
+
+    def product(self) -> Node:
+        """Factors."""
 
     def power(self) -> Node:
         """An atom with all that is behind or above it."""

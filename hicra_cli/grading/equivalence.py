@@ -5,19 +5,21 @@ docs/grading.md. In short: numbers are compared exactly, and only a gold that is
 `DECIMAL_TOLERANCE` relative error; a unit may be missing on one side; lists without brackets and sets have no order.
 """
 
+import contextlib
 import re
 from collections.abc import Callable
 from functools import lru_cache
 
-from hicra_cli.grading.expressions import DECIMAL_TOLERANCE
+from hicra_cli.grading.expressions import DECIMAL_TOLERANCE, new_budget
 from hicra_cli.grading.groups import kind, same_group
 from hicra_cli.grading.limits import over_limit
 from hicra_cli.grading.naming import without_names
 from hicra_cli.grading.nodes import Const, Node, Op, Text
 from hicra_cli.grading.normal import clean, identity, is_words
+from hicra_cli.grading.numeric import TooCostly
 from hicra_cli.grading.plusminus import expanded, has_alternatives
 from hicra_cli.grading.quantities import is_infinite, same_quantity
-from hicra_cli.grading.readings import choice_letter, readings
+from hicra_cli.grading.readings import choice_letter, is_numeral_without_base, readings
 
 __all__ = ["DECIMAL_TOLERANCE", "Algebra", "equal", "over_limit"]
 
@@ -38,7 +40,9 @@ def equal(answer: str, gold: str, *, algebra: Algebra | None = None) -> bool | N
         return True
     verdict = None
     if over_limit(one) is None and over_limit(other) is None:
-        verdict = _equal_readings(one, other)
+        new_budget()
+        with contextlib.suppress(TooCostly):
+            verdict = _equal_readings(one, other)
     if verdict is None and algebra is not None:
         return algebra(one, other)
     return verdict
@@ -52,8 +56,11 @@ def _cleaned(text: str) -> str:
 def _equal_readings(answer: str, gold: str) -> bool | None:
     """Any reading of the answer may match any of the gold; both texts have one, or two where `1,234` is ambiguous."""
     lefts, rights = readings(answer), readings(gold)
-    if rights and isinstance(rights[0], Op) and rights[0].name == "choice" and (letter := choice_letter(answer)):
-        return Text(letter) == rights[0].args[0]
+    named = rights[0] if rights and isinstance(rights[0], Op) else None
+    if named is not None and named.name == "choice" and (letter := choice_letter(answer)):
+        return Text(letter) == named.args[0]
+    if named is not None and named.name == "numeral" and is_numeral_without_base(answer, named):
+        return True
     if not lefts or not rights:
         # Unreadable on one side: words are never a formula, the rest is for algebra.
         return False if is_words(answer) or is_words(gold) else None
@@ -68,7 +75,8 @@ def _same(answer: Node, gold: Node) -> bool | None:
     if answer == gold:
         return True
     if has_alternatives(answer) or has_alternatives(gold):
-        return _same(expanded(answer), expanded(gold))
+        answer, gold = expanded(answer), expanded(gold)
+        return None if has_alternatives(answer) or has_alternatives(gold) else _same(answer, gold)
     answer, gold = without_names(answer, gold)
     if answer == gold:
         return True

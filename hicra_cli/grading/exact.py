@@ -12,9 +12,10 @@ from hashlib import blake2b
 from math import comb, factorial, isqrt
 
 from hicra_cli.grading.limits import MAX_FACTORIAL
-from hicra_cli.grading.nodes import Const, Node, Num, Op, Sym
+from hicra_cli.grading.nodes import Const, Node, Num, Op, Sym, replaced
 
 MAX_BITS = 20_000
+MAX_TERMS = 300
 P = 2**255 - 19
 _I = pow(2, (P - 1) // 4, P)  # a square root of -1, which P has as P = 1 mod 4
 
@@ -45,8 +46,8 @@ def _exact(node: Node) -> Fraction:
         return _exact_power(_exact(args[0]), _exact(args[1]))
     if name == "root":
         return _exact_root(_exact(args[1]), _exact(args[0]))
-    if name == "unit":
-        raise NotRational
+    if name in ("sum", "prod"):
+        return (_sum if name == "sum" else _product)([_exact(term) for term in terms(node, _exact)])
     values = [_exact(arg) for arg in args]
     result = _OPERATIONS.get(name, _no_operation)(values)
     if result.numerator.bit_length() + result.denominator.bit_length() > MAX_BITS:
@@ -85,6 +86,15 @@ def _binomial(values: list[Fraction]) -> Fraction:
     if len(values) != 2:
         raise NotRational
     return Fraction(comb(natural(values[0], most=3000), natural(values[1], most=3000)))
+
+
+def terms(node: Op, value: Callable[[Node], Fraction]) -> list[Node]:
+    """The terms of a finite sum or product, whose limits have a `value`. Raises NotRational for more than MAX_TERMS."""
+    index, start, end, body = node.args
+    first, last = value(start), value(end)
+    if first.denominator != 1 or last.denominator != 1 or last - first >= MAX_TERMS:
+        raise NotRational
+    return [replaced(body, index, Num(Fraction(place))) for place in range(int(first), int(last) + 1)]
 
 
 def natural(value: Fraction, *, most: int) -> int:

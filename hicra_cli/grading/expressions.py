@@ -18,16 +18,31 @@ from functools import lru_cache
 from typing import Any
 
 from hicra_cli.grading.exact import NotRational, P, Undefined, exact, fingerprint, letter_value
-from hicra_cli.grading.nodes import Const, Node, Num, Op, Sym, Text, walk
-from hicra_cli.grading.numeric import Evaluation, TooLarge, context
+from hicra_cli.grading.nodes import Const, Node, Num, Op, Sym, Text, contains, walk
+from hicra_cli.grading.numeric import Ball, Budget, Evaluation, TooLarge, arithmetic
 
 DECIMAL_TOLERANCE = Fraction(1, 10_000)
 _FIRST_BITS = 240
 _EQUAL_BITS = 420
 _MOST_BITS = 40_000
 _RANGES = ((0.5, 1.0), (1.2, 3.0), (0.05, 0.4), (3.0, 9.0), (10.0, 40.0), (0.3, 5.0))
-_WHOLE = frozenset(("floor", "ceil", "!", "binom", "gcd", "lcm"))
-_STRUCTURES = ("list", "set", "union", "inter", "minus", "matrix", "row", "det", "chain", "in", "pm", "mp", "numeral")
+_WHOLE = frozenset(("floor", "ceil", "!", "binom", "gcd", "lcm", "sum", "prod"))
+_STRUCTURES = (
+    "list",
+    "set",
+    "union",
+    "inter",
+    "minus",
+    "matrix",
+    "row",
+    "ratio",
+    "choice",
+    "chain",
+    "in",
+    "pm",
+    "mp",
+    "numeral",
+)
 _LOCAL = threading.local()
 
 
@@ -104,6 +119,11 @@ def same_value(answer: Node, gold: Node) -> bool | None:
     return _same_function(answer, gold, left, right)
 
 
+def new_budget() -> None:
+    """Allow this thread the work of one comparison, from here on."""
+    _LOCAL.budget = Budget()
+
+
 def close(value: Fraction, target: Fraction, tolerance: Fraction) -> bool:
     """Whether a value is within the relative tolerance of a target."""
     return abs(value - target) <= tolerance * abs(target)
@@ -115,7 +135,9 @@ def _same_constant(answer: Node, gold: Node, left: Traits, right: Traits) -> boo
     if values[0] is not None and values[1] is not None:
         return close(values[0], values[1], tolerance)
     if left.rational and right.rational and not tolerance:
-        return _same_fingerprint(answer, gold)
+        verdict = _same_fingerprint(answer, gold)
+        if verdict is not None:
+            return verdict
     return _same_number(answer, gold, left, right, tolerance=tolerance)
 
 
@@ -132,20 +154,30 @@ def _same_fingerprint(answer: Node, gold: Node) -> bool | None:
 
 def _same_number(answer: Node, gold: Node, left: Traits, right: Traits, *, tolerance: Fraction) -> bool | None:
     """Constants with roots, pi, logarithms: first to 70 digits, then, where these agree, to all that matter."""
-    log_base = _log_base(left, right)
     most = min(_EQUAL_BITS + 2 * (left.bits + right.bits), _MOST_BITS)
     for bits in (_FIRST_BITS, most):
+        evaluation = Evaluation(_context(bits), {}, budget=_budget(), log_base=_log_base(left, right))
         try:
-            evaluation = Evaluation(_context(bits), {}, log_base=log_base)
-            value, target = evaluation.value(answer), evaluation.value(gold)
+            value, target = evaluation.ball(answer), evaluation.ball(gold)
         except (NotRational, Undefined, TooLarge):
             return None
-        difference = abs(value - target)
-        if tolerance and difference <= abs(target) * (evaluation.ctx.mpf(tolerance.numerator) / tolerance.denominator):
-            return True
-        if difference != 0 and evaluation.ctx.mag(difference) > evaluation.peak - bits + 100:
+        verdict = _touching(evaluation, value, target)
+        if verdict is False and tolerance:
+            ratio = evaluation.ctx.mpf(tolerance.numerator) / tolerance.denominator
+            return bool(abs(value.value - target.value) <= abs(target.value) * ratio)
+        if verdict is False:
             return False
-    return True
+    return verdict
+
+
+def _touching(evaluation: Evaluation, value: Ball, target: Ball) -> bool | None:
+    """False for balls apart; True where both agree to nearly half of their bits; None where they are too wide."""
+    error = max(value.error, target.error) + 2
+    if evaluation.mag(value.value - target.value) > error:
+        return False
+    vanishing = evaluation.may_vanish(value) and evaluation.may_vanish(target)
+    size = 0 if vanishing else max(evaluation.mag(value.value), evaluation.mag(target.value))
+    return True if error < size - evaluation.ctx.prec * 2 // 5 else None
 
 
 def _log_base(left: Traits, right: Traits) -> int | None:
@@ -161,61 +193,76 @@ def _same_function(answer: Node, gold: Node, left: Traits, right: Traits) -> boo
         return _same_at_naturals(answer, gold, names, _log_base(left, right))
     signed = left.signed or right.signed
     ignore_branches = not (left.imaginary or right.imaginary)
-    real = branched = 0
+    return _same_at_reals(answer, gold, names, _log_base(left, right), signed=signed, ignore_branches=ignore_branches)
+
+
+def _same_at_reals(
+    answer: Node, gold: Node, names: list[str], log_base: int | None, *, signed: bool, ignore_branches: bool
+) -> bool | None:
+    """At points where no branch is crossed; only where there are none of these, agreement at the others counts."""
+    real = branched = differing = 0
     for place, (low, high) in enumerate(_RANGES + (_RANGES[1:5] if signed else ())):
         values = {name: _point(name, place, low, high, signed=signed) for name in names}
-        agreed, crossed = _agree(answer, gold, values, _log_base(left, right))
+        agreed, evaluation = _agree(answer, gold, values, log_base)
         if agreed is None:
             continue
-        if not (crossed and ignore_branches):
-            if not agreed:
-                return False
-            real += 1
-            if real >= (8 if signed else 3):
-                return True
-        elif agreed:
-            branched += 1
-        else:
-            branched -= 100
-    if real:
-        return True
-    return True if branched >= 3 else None
+        if evaluation.branched and ignore_branches:
+            branched, differing = branched + agreed, differing + (not agreed)
+            continue
+        if not agreed:
+            return False
+        real += 1
+        if real >= (8 if signed else 3):
+            return True
+    return True if real >= 2 or (branched >= 3 and not differing) else None
 
 
 def _same_at_naturals(answer: Node, gold: Node, names: list[str], log_base: int | None) -> bool | None:
-    """Formulas of natural numbers: equal at 40 points, 12 of them small ones in a row for the first letter."""
+    """Formulas of natural numbers: equal at 40 points, 24 of them small ones in a row for the first letter.
+
+    Where floors have whole arguments at all of them, letters are real: floor(x) is not x.
+    """
     agreed = 0
+    floored = False
     for place in range(40):
         values = {
             name: _context(_FIRST_BITS).mpf(2 + place + 7 * index if place < 24 else 1 + letter_value(name, place) % 60)
             for index, name in enumerate(names)
         }
-        same, _ = _agree(answer, gold, values, log_base)
+        same, evaluation = _agree(answer, gold, values, log_base)
         if same is False:
             return False
         agreed += same is True
-    return True if agreed >= 12 else None
+        floored |= evaluation.floored
+    if agreed < 12:
+        return None
+    if not floored and any(contains(node, "floor", "ceil") for node in (answer, gold)):
+        return _same_at_reals(answer, gold, names, log_base, signed=True, ignore_branches=True)
+    return True
 
 
-def _agree(answer: Node, gold: Node, values: dict[str, Any], log_base: int | None) -> tuple[bool | None, bool]:
-    """Whether the values agree to half of the bits (None: no value), and whether a branch was crossed."""
-    arithmetic = _context(_FIRST_BITS)
-    evaluation = Evaluation(arithmetic, values, log_base=log_base)
+def _agree(answer: Node, gold: Node, values: dict[str, Any], log_base: int | None) -> tuple[bool | None, Evaluation]:
+    """Whether the values at a point agree; None where there are none."""
+    evaluation = Evaluation(_context(_FIRST_BITS), values, budget=_budget(), log_base=log_base)
     try:
-        value, target = evaluation.value(answer), evaluation.value(gold)
+        return _touching(evaluation, evaluation.ball(answer), evaluation.ball(gold)), evaluation
     except (NotRational, Undefined, TooLarge):
-        return None, evaluation.branched
-    difference = abs(value - target)
-    same = difference == 0 or arithmetic.mag(difference) < evaluation.peak - _FIRST_BITS // 2
-    return bool(same), evaluation.branched
+        return None, evaluation
 
 
 def _point(name: str, place: int, low: float, high: float, *, signed: bool) -> Any:
     """A value between low and high with 64 random bits; with `signed`, half of the letters are negative."""
     share = letter_value(name, place) >> 191
-    arithmetic = _context(_FIRST_BITS)
-    value = arithmetic.mpf(low) + (arithmetic.mpf(high) - arithmetic.mpf(low)) * arithmetic.ldexp(share, -64)
+    ctx = _context(_FIRST_BITS)
+    value = ctx.mpf(low) + (ctx.mpf(high) - ctx.mpf(low)) * ctx.ldexp(share, -64)
     return -value if signed and letter_value(name, place + 100) % 2 else value
+
+
+def _budget() -> Budget:
+    found = getattr(_LOCAL, "budget", None)
+    if found is None:
+        found = _LOCAL.budget = Budget()
+    return found
 
 
 def _context(bits: int) -> Any:
@@ -226,7 +273,7 @@ def _context(bits: int) -> Any:
     if bits not in known:
         if len(known) > 16:
             known.clear()
-        known[bits] = context(bits)
+        known[bits] = arithmetic(bits)
     return known[bits]
 
 
@@ -253,36 +300,36 @@ def proportional(answer: Node, gold: Node) -> int | None:
 
 
 def _ratio_sign(answer: Node, gold: Node, names: list[str], log_base: int | None) -> int | None:
-    arithmetic = _context(_FIRST_BITS)
-    ratios = []
+    ctx = _context(_FIRST_BITS)
+    ratios: list[Ball] = []
+    evaluation = Evaluation(ctx, {}, budget=_budget())
     for place, (low, high) in enumerate(_RANGES[:4]):
         values = {name: _point(name, place, low, high, signed=False) for name in names}
-        evaluation = Evaluation(arithmetic, values, log_base=log_base)
+        evaluation = Evaluation(ctx, values, budget=_budget(), log_base=log_base)
         try:
-            value, target = evaluation.value(answer), evaluation.value(gold)
+            ratios.append(evaluation.quotient(evaluation.ball(answer), evaluation.ball(gold)))
         except Undefined:
             continue
-        if target != 0:
-            ratios.append(value / target)
-    if len(ratios) < 2 or ratios[0] == 0:
+    if len(ratios) < 2 or evaluation.may_vanish(ratios[0]):
         return None
-    if any(abs(ratio - ratios[0]) > abs(ratios[0]) * arithmetic.ldexp(1, -_FIRST_BITS // 3) for ratio in ratios):
+    verdicts = [_touching(evaluation, ratio, ratios[0]) for ratio in ratios[1:]]
+    if False in verdicts:
         return 0
-    return 1 if arithmetic.re(ratios[0]) > 0 else -1
+    return None if None in verdicts else 1 if ctx.re(ratios[0].value) > 0 else -1
 
 
 def real_number(node: Node) -> Any | None:
     """A real constant as a number to sort by; infinities included; None where the tree is none."""
-    arithmetic = _context(_FIRST_BITS)
+    ctx = _context(_FIRST_BITS)
     if node == Const("infinity"):
-        return arithmetic.inf
+        return ctx.inf
     if node == Op("neg", (Const("infinity"),)):
-        return -arithmetic.inf
+        return -ctx.inf
     found = traits(node)
     if found is None or found.letters:
         return None
     try:
-        value = Evaluation(arithmetic, {}).value(node)
+        value = Evaluation(ctx, {}, budget=_budget()).ball(node).value
     except (NotRational, Undefined, TooLarge):
         return None
-    return None if isinstance(value, arithmetic.mpc) and value.imag != 0 else arithmetic.re(value)
+    return None if isinstance(value, ctx.mpc) and value.imag != 0 else ctx.re(value)

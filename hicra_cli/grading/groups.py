@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from hicra_cli.grading.expressions import proportional, same_value
 from hicra_cli.grading.naming import assignments
-from hicra_cli.grading.nodes import RELATIONS, Const, Node, Num, Op, Sym, Text, contains, is_tuple
+from hicra_cli.grading.nodes import RELATIONS, Const, Node, Num, Op, Sym, Text, contains, is_tuple, letters
 from hicra_cli.grading.realsets import real_set, same_segments, variable
 
 MAX_ELEMENTS = 64
@@ -78,13 +78,17 @@ def _same_collections(answer: Node, gold: Node, kinds: tuple[str, str], same: Sa
     left, right = answer.args, gold.args
     if "set" in kinds:
         left, right = _distinct(left, same), _distinct(right, same)
-    if are_sets and (variable(answer) is not None or variable(gold) is not None) and contains(answer, *_FLIPPED, "in"):
+    if are_sets and (variable(answer) is not None or variable(gold) is not None) and _has_inequality(answer, gold):
         return None
     if len(left) != len(right):
         return False
     if len(left) > MAX_ELEMENTS:
         return _same_sorted(left, right)
     return _in_any_order(left, right, same)
+
+
+def _has_inequality(*nodes: Node) -> bool:
+    return any(contains(node, "<", ">", "<=", ">=", "!=", "in") for node in nodes)
 
 
 def _in_order(answers: Sequence[Node], golds: Sequence[Node], same: Same) -> bool | None:
@@ -163,6 +167,8 @@ def _same_relations(answer: Node, gold: Node, same: Same) -> bool | None:
         return same_segments(left, right, same) if variable(answer) == variable(gold) else False
     if answer.name == "chain" or gold.name == "chain":
         return _in_order(answer.args, gold.args, same) if answer.name == gold.name else None
+    if answer.name == gold.name and answer.args[0] == gold.args[0] and not letters(gold.args[1]):
+        return same(answer.args[1], gold.args[1])
     if answer.name == gold.name and _all(map(same_value, answer.args, gold.args)):
         return True
     if answer.name != gold.name and "=" in (answer.name, gold.name):
@@ -180,11 +186,12 @@ def _same_named(answer: Node, gold: Node) -> bool:
         return answer.args == gold.args
     if "choice" in (kind(answer), kind(gold)):
         return _letter(answer) is not None and _letter(answer) == _letter(gold)
-    return isinstance(gold, Op) and isinstance(answer, Num) and Text(str(answer.value)) == gold.args[0]
+    digits = gold.args[0].words if isinstance(gold, Op) and isinstance(gold.args[0], Text) else ""
+    return isinstance(answer, Num) and digits.isdecimal() and len(digits) <= 1000 and answer.value == int(digits)
 
 
 def _letter(node: Node) -> str | None:
-    if isinstance(node, Op) and isinstance(node.args[0], Text):
+    if isinstance(node, Op) and node.name == "choice" and isinstance(node.args[0], Text):
         return node.args[0].words
     return node.name if isinstance(node, Sym) else None
 

@@ -26,7 +26,7 @@ _TOKEN = re.compile(
     r"(?P<blank>\s+)"
     r"|(?P<num>(?:\d+(?:\.(?!\.)\d*)?|\.\d+)(?:[eE][+-]?\d+(?![\d.]))?)"
     r"|\\(?:text|mathrm|textrm|textbf|textit|mathbf|mathit|mathsf|mathcal|operatorname\*?|mbox|boldsymbol|bf|rm)"
-    r"(?![a-zA-Z])\s*(?:\{(?P<text>[^{}]*)\}|(?P<short>[a-zA-Z]))"
+    r"(?![a-zA-Z])\s*(?:\{(?P<text>(?:[^{}]|\{[^{}]*\})*)\}|(?P<short>[a-zA-Z]))"
     r"|(?P<cmd>\\[a-zA-Z]+|\\.)"
     r"|(?P<letters>[a-zA-Z]+)"
     r"|(?P<op>\*\*|<=|>=|!=|==|[-+*/^_()\[\]{}|!',;:=<>&%$?@])",

@@ -79,6 +79,15 @@ def walk(node: Node) -> Iterator[Node]:
             stack.extend(top.args)
 
 
+def replaced(node: Node, old: Node, new: Node) -> Node:
+    """The tree with every `old` in it replaced."""
+    if node == old:
+        return new
+    if not isinstance(node, Op):
+        return node
+    return Op(node.name, tuple(replaced(part, old, new) for part in node.args))
+
+
 def is_tuple(node: Node) -> bool:
     """Whether elements stand in brackets of any kind but a set's."""
     return isinstance(node, Op) and node.name.startswith("tuple")

@@ -44,7 +44,8 @@ _SPELLINGS = {
     "geqslant": "ge", "lt": "lt", "dbinom": "binom", "tbinom": "binom", "varnothing": "emptyset", "dots": "ldots",
     "cdots": "ldots", "dotsc": "ldots", "lvert": "lvert", "vert": "vert", "mid": "vert", "div": "div",
     "operatorname*": "operatorname", "textnormal": "text", "hbox": "text", "textsf": "text", "tanh": "tanh",
-    "degree": "degree", "to": "to", "infin": "infty", "arctg": "arctan", "tg": "tan", "ctg": "cot", "cosec": "csc",
+    "degree": "degree", "Bbb": "mathbb", "colon": "colon", "infin": "infty",
+    "arctg": "arctan", "tg": "tan", "ctg": "cot", "cosec": "csc",
 }  # fmt: skip
 _SPELLED = re.compile(r"\\(" + "|".join(name for name in _SPELLINGS if name.isalpha()) + r")(?![a-zA-Z])")
 _FRACTION_DIGITS = re.compile(r"\\frac\s*(?:(\d)\s*(\d)|(\d)\s*(?=\{)|(?<=\\frac)\s+(?=\{))")
@@ -66,6 +67,9 @@ _TEXT_COMMAND = re.compile(
 )
 _FRENCH = re.compile(r"([\[\]])([^\[\](){}]*[,;][^\[\](){}]*)([\[\]])")
 _LEADING_SIGN = re.compile(r"^(?:=(?!=)|\\approx(?![a-zA-Z])|≈)\s*")
+_NOT_EQUAL = re.compile(r"\\not\s*=")
+_ROW_SPACE = re.compile(r"\\\\\s*\[-?\d+(?:\.\d+)?\s*(?:ex|em|pt|cm|mm)\]")
+_ONE_SIGN_GROUP = re.compile(r"(?<![\^_}a-zA-Z\\])\{([:=+<>-])\}")
 _INVISIBLE = frozenset(("Cf", "Cc", "Mn"))
 
 
@@ -80,6 +84,7 @@ def clean(text: str) -> str:
         text = _clean_commands(text)
     if "{" in text:
         text = _THOUSANDS.sub(lambda number: _NOT_DIGIT.sub("", number.group()), text).replace("{,}", ",")
+        text = _ONE_SIGN_GROUP.sub(r"\1", text)
         text = _BRACE_BLANKS.sub("", text).replace("{}", "")
     if "\\" in text:
         text = _clean_fractions(text)
@@ -91,24 +96,28 @@ def clean(text: str) -> str:
 
 def identity(cleaned: str) -> str:
     """A string equal for equal spellings: text commands opened, blanks gone, words in lower case."""
-    opened = _TEXT_COMMAND.sub(r"\1", cleaned) if "\\" in cleaned else cleaned
     if is_words(cleaned):
-        return " ".join(opened.split()).lower()
-    return _ONE_SIGN_SCRIPT.sub(r"\1\2", "".join(opened.split())).replace(r"^{\circ}", r"^\circ")
+        return words(cleaned)
+    return _ONE_SIGN_SCRIPT.sub(r"\1\2", "".join(opened(cleaned).split())).replace(r"^{\circ}", r"^\circ")
 
 
 def is_words(cleaned: str) -> bool:
     r"""Prose such as `no solution`, `Evelyn` or a `\text{odd}`; the bare `x`, `ab`, `ABC` may be variables."""
-    opened = _TEXT_COMMAND.sub(r"\1", cleaned).strip() if "\\" in cleaned else cleaned.strip()
-    bare = opened.replace(" ", "").replace("'", "").replace("-", "")
+    inner = opened(cleaned).strip()
+    bare = inner.replace(" ", "").replace("'", "").replace("-", "")
     if not (bare.isascii() and bare.isalpha()):
         return False
-    return len(bare) > (2 if opened != cleaned.strip() else 3)
+    return len(bare) > (2 if inner != cleaned.strip() else 3)
+
+
+def opened(cleaned: str) -> str:
+    """The text with the content of text commands in their place."""
+    return _TEXT_COMMAND.sub(r"\1", cleaned) if "\\" in cleaned else cleaned
 
 
 def words(cleaned: str) -> str:
     """The text of words, without text commands, in lower case."""
-    return " ".join(_TEXT_COMMAND.sub(r"\1", cleaned).split()).lower()
+    return " ".join(opened(cleaned).split()).lower()
 
 
 def _ascii(text: str) -> str:
@@ -143,7 +152,9 @@ def _clean_commands(text: str) -> str:
     text = _THIN_THOUSANDS.sub(lambda number: _NOT_DIGIT.sub("", number.group()), text)
     text = _LAYOUT.sub("", text)
     text = _SPACING.sub(lambda space: "" if space.group() == r"\!" else " ", text)
-    return _SPELLED.sub(lambda name: "\\" + _SPELLINGS[name.group(1)], text)
+    text = _SPELLED.sub(lambda name: "\\" + _SPELLINGS[name.group(1)], text)
+    text = _ROW_SPACE.sub(r"\\\\", _NOT_EQUAL.sub(r"\\ne ", text))
+    return text.replace("\\colon", ":")
 
 
 def _clean_fractions(text: str) -> str:
@@ -165,7 +176,7 @@ def _without_delimiters(text: str) -> str:
     for opening, closing in _MATHS_DELIMITERS:
         if len(text) >= len(opening) + len(closing) and text.startswith(opening) and text.endswith(closing):
             inner = text[len(opening) : -len(closing)]
-            if opening not in inner and not inner.endswith("\\"):
+            if opening not in inner.replace("\\$", "") and not inner.endswith("\\"):
                 return inner.strip()
     return text
 

@@ -23,7 +23,7 @@ def _alternatives(node: Node) -> list[Node]:
     """What a tree with plus-minus stands for. Its signs vary together; in a tuple without minus-plus, each alone."""
     if not has_alternatives(node) or not isinstance(node, Op):
         return [node]
-    if node.name in RELATIONS:
+    if node.name in RELATIONS and not has_alternatives(node.args[0]):
         return [Op(node.name, (node.args[0], side)) for side in _alternatives(node.args[1])]
     if is_tuple(node) and not contains(node, "mp") and len(node.args) <= _MAX_TUPLE:
         found: list[tuple[Node, ...]] = [()]

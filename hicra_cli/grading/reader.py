@@ -10,7 +10,7 @@ from hicra_cli.grading.commands import FACTOR_COMMANDS, read_bracket, read_comma
 from hicra_cli.grading.cursor import Cursor
 from hicra_cli.grading.lexer import END, tokens
 from hicra_cli.grading.nodes import Node, Num, Op, Sym, Text, Unreadable, number
-from hicra_cli.grading.symbols import RELATION_SIGNS, SET_SIGNS, base_name, is_value_command
+from hicra_cli.grading.symbols import CURRENCIES, RELATION_SIGNS, SET_SIGNS, base_name, is_value_command
 from hicra_cli.grading.units import is_unit, scale
 
 
@@ -34,6 +34,8 @@ class _Reader:
         cursor = self.cursor
         cursor.enter()
         found = [self._relation()]
+        if cursor.take("\\choose"):
+            found = [Op("binom", (found[0], self._relation()))]
         while cursor.take(",", ";"):
             if cursor.peek() is END or cursor.at(")", "]", "}", "\\}"):
                 break
@@ -69,20 +71,20 @@ class _Reader:
         """Terms with plus and minus."""
         cursor = self.cursor
         cursor.enter()
-        terms = [self._product()]
+        terms = [self.product()]
         while cursor.at("+", "-", "\\pm", "\\mp"):
             sign = cursor.next().value
             if sign == "+":
-                terms.append(self._product())
+                terms.append(self.product())
             elif sign == "-":
-                terms.append(negative(self._product()))
+                terms.append(negative(self.product()))
             else:
                 left = terms[0] if len(terms) == 1 else Op("+", tuple(terms))
-                terms = [Op(sign[1:], (left, self._product()))]
+                terms = [Op(sign[1:], (left, self.product()))]
         cursor.leave()
         return terms[0] if len(terms) == 1 else Op("+", tuple(terms))
 
-    def _product(self) -> Node:
+    def product(self) -> Node:
         """Factors with `*`, `/` or nothing between them; a unit may end it."""
         cursor = self.cursor
         cursor.enter()
@@ -129,6 +131,8 @@ class _Reader:
                 base = Op("percent", (base,))
             elif cursor.take("\\degree"):
                 base = Op("degree", (base,))
+            elif cursor.at(*CURRENCIES):
+                base = Op("unit", (base, Text(CURRENCIES[cursor.next().value])))
             elif cursor.at("'") and isinstance(base, Sym | Op):
                 cursor.next()
                 base = primed(base, 1)

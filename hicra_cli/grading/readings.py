@@ -8,16 +8,20 @@ import re
 from functools import lru_cache
 
 from hicra_cli.grading.nodes import EMPTY_SET, Const, Node, Op, Text, Unreadable
-from hicra_cli.grading.normal import is_words, words
+from hicra_cli.grading.normal import is_words, opened, words
 from hicra_cli.grading.reader import read_formula
 from hicra_cli.grading.symbols import BASES
 
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,])")
 _ALL_GROUPED = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+")
 _BLANK_GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?: \d{3})+(?![\d ]*[,\d])")
+_BASE = r"\(?\s*(?:base\s*)?(?P<{}>\d{{1,3}}|" + "|".join(BASES) + r")\s*\)?"
 _NUMERAL = re.compile(
-    r"(?:\(?\s*(?:\\text\s*\{)?([0-9A-Z]+)\}?\s*\)?)_\s*\{?\s*(?:\\text\s*\{)?\s*(\d+|two|three|four|five|six|seven|eight|nine|ten|"
-    r"twelve|sixteen)\s*\}*"
+    r"\(?\s*(?:\\(?:text|mathrm)\s*\{)?(?P<digits>[0-9A-Z]+)\}?\s*\)?\s*(?:_\s*\{?\s*(?:\\(?:text|mathrm)\s*\{)?\s*"
+    + _BASE.format("below")
+    + r"\s*\}*|,?\s*\(?\s*(?:\\(?:text|mathrm)\s*\{)?\s*\(?\s*(?:in\s+)?base\s*(?:\}\s*)?"
+    + _BASE.format("behind")
+    + r"\s*\}?\s*\)?)"
 )
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:\\text\s*\{)?\s*([aApP])?\.?\s*(?:[mM])?\.?\s*\}?")
 _CHOICE = re.compile(r"(?:\\(?:text|mathrm|textbf|mathbf)\s*\{)?\s*\(?\s*([A-J])\s*(?:\)|\.|:|\))?\s*\}?\s*\)?")
@@ -62,16 +66,26 @@ def _special(cleaned: str) -> Node | None:
     if is_words(cleaned) or cleaned.lower() in _SHORT_WORDS:
         spoken = words(cleaned)
         return _SYNONYMS.get(spoken) or Text(spoken)
-    if "_" in cleaned and (match := _NUMERAL.fullmatch(cleaned)):
-        digits, base = match.groups()
-        if (base.isdecimal() or base in BASES) and any(sign.isdecimal() for sign in digits):
+    if ("_" in cleaned or "base" in cleaned) and (match := _NUMERAL.fullmatch(cleaned)):
+        digits, base = match.group("digits"), match.group("below") or match.group("behind")
+        if any(sign.isdecimal() for sign in digits):
             return Op("numeral", (Text(digits.lstrip("0") or "0"), Text(BASES.get(base, base))))
+    if "," in cleaned and (names := _names(cleaned)):
+        return names
     if ":" in cleaned and (match := _CLOCK.fullmatch(cleaned)):
         hours, minutes, seconds, half = match.groups()
         return Text(f"{int(hours)}:{minutes}:{seconds or '00'} {(half or '').lower()}".strip())
     if cleaned[:1] in "(\\" and (match := _CHOICE.fullmatch(cleaned)):
         return Op("choice", (Text(match.group(1)), Text("")))
     return None
+
+
+def _names(cleaned: str) -> Node | None:
+    """A list of words such as names, whose order does not count; None for anything else."""
+    parts = [part.strip() for part in opened(cleaned).split(",")]
+    if not all(part and part.replace(" ", "").isalpha() for part in parts) or not any(map(is_words, parts)):
+        return None
+    return Op("list", tuple(Text(words(part)) for part in parts))
 
 
 def _joined(text: str) -> str:
@@ -98,6 +112,15 @@ def _joined(text: str) -> str:
 
 def _ungrouped(run: re.Match[str]) -> str:
     return run.group().replace(",", "")
+
+
+def is_numeral_without_base(cleaned: str, numeral: Op) -> bool:
+    """Whether a text is the digits of a numeral: `AB3` where the gold is `AB3_{16}`."""
+    return (
+        "".join(opened(cleaned).split()).lstrip("0") == numeral.args[0].words
+        if isinstance(numeral.args[0], Text)
+        else False
+    )
 
 
 def choice_letter(cleaned: str) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hicra_cli.grading.expressions import real_number
-from hicra_cli.grading.nodes import INFINITY, Const, Node, Op, Sym, is_tuple
+from hicra_cli.grading.nodes import INFINITY, Const, Node, Op, Sym, contains, is_tuple
 
 _MAX_SEGMENTS = 64
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "!=": "!="}
@@ -53,8 +53,8 @@ def real_set(node: Node) -> tuple[Segment, ...] | None:
         return _inequality(node)
     if node.name == "chain":
         return _all_of([real_set(part) for part in node.args], variable(node))
-    if node.name == "list" and variable(node) is not None:
-        return _all_of([real_set(part) for part in node.args], variable(node))
+    if node.name == "list" and variable(node) is not None and contains(node, *_FLIPPED, "in"):
+        return _all_of([_condition(part) for part in node.args], variable(node))
     return None
 
 
@@ -63,12 +63,16 @@ def variable(node: Node) -> str | None:
     if not isinstance(node, Op):
         return None
     if node.name in _FLIPPED or node.name in ("in", "="):
-        names = {side.name for side in node.args if isinstance(side, Sym)}
+        names = {side.name for side in map(_without_bars, node.args) if isinstance(side, Sym)}
         return names.pop() if len(names) == 1 else None
     if node.name in ("list", "chain"):
         found = {variable(part) for part in node.args}
         return found.pop() if len(found) == 1 else None
     return None
+
+
+def _without_bars(node: Node) -> Node:
+    return node.args[0] if isinstance(node, Op) and node.name == "abs" else node
 
 
 def same_segments(
@@ -86,6 +90,13 @@ def same_segments(
     if False in verdicts:
         return False
     return None if None in verdicts else True
+
+
+def _condition(node: Node) -> tuple[Segment, ...] | None:
+    """A relation of a list; there an equation is a single number."""
+    if isinstance(node, Op) and node.name == "=":
+        return _points([side for side in node.args if not isinstance(side, Sym)])
+    return real_set(node)
 
 
 def _everything() -> Segment:
@@ -124,6 +135,8 @@ def _inequality(node: Op) -> tuple[Segment, ...] | None:
     """`letter sign constant`, either way round."""
     left, right = node.args
     sign = node.name
+    if isinstance(left, Op) and left.name == "abs" and isinstance(left.args[0], Sym):
+        return _distance(left.args[0], sign, right)
     if not isinstance(left, Sym):
         left, right, sign = right, left, _FLIPPED[sign]
     value = real_number(right)
@@ -133,6 +146,18 @@ def _inequality(node: Op) -> tuple[Segment, ...] | None:
     if sign == "!=":
         return _without((everything,), (Segment(Bound(value, right, True), Bound(value, right, True)),))
     return (Segment(everything.low, bound) if sign in ("<", "<=") else Segment(bound, everything.high),)
+
+
+def _distance(letter: Sym, sign: str, radius: Node) -> tuple[Segment, ...] | None:
+    """`|x| < r` lies between -r and r, `|x| > r` outside."""
+    value = real_number(radius)
+    if value is None or value < 0 or sign == "!=":
+        return None
+    above = _inequality(Op(sign, (letter, radius)))
+    below = _inequality(Op(_FLIPPED[sign], (letter, Op("neg", (radius,)))))
+    if above is None or below is None:
+        return None
+    return _meet(above, below) if sign in ("<", "<=") else _merged([*above, *below])
 
 
 def _all_of(parts: Sequence[tuple[Segment, ...] | None], name: str | None) -> tuple[Segment, ...] | None:

@@ -32,6 +32,7 @@ BASES = {
     "ten": "10", "twelve": "12", "sixteen": "16",
 }
 # fmt: on
+CURRENCIES = {"\\$": "dollar", "$": "dollar", "\\euro": "euro", "\\pounds": "pound sterling"}
 NAMED_SETS = frozenset("RQZNC")
 ACCENTS = frozenset(("dot", "ddot", "bar", "hat", "tilde", "overline", "widehat", "widetilde"))
 IGNORED_ACCENTS = frozenset(("vec", "overrightarrow", "underline"))

@@ -135,7 +135,11 @@ def read_unit(words: str) -> Unit:
 
 
 def _singular(word: str) -> str:
-    if word in _KNOWN or len(word) <= 3:
+    if word in _KNOWN:
+        return word
+    if word.endswith("s") and word[:-1] in _KNOWN:
+        return word[:-1]
+    if len(word) <= 3:
         return word
     if word.endswith("ies"):
         return word[:-3] + "y"
