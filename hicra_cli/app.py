@@ -22,6 +22,7 @@ COMMANDS = {
     "curate": "Turn annotations into a gram-set.",
     "train": "Train a policy with GRPO, HICRA or entropy regularisation.",
     "eval": "Grade a policy on benchmarks: avg@k, pass@k with intervals.",
+    "grade": "Grade answers from a file: no model, no GPU, one verdict a line.",
     "diagnose": "Compute the paper's curves and write the report.",
     "run": "Run several stages from a pipeline file; what is unchanged is not repeated.",
     "artifacts": "List, inspect, verify, move and compare what stages have published.",
