@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -271,6 +272,30 @@ def test_every_pinned_set_says_where_it_comes_from_and_under_what_terms(name):
     assert spec.licence != "unknown"
     assert spec.hub is None or spec.hub.revision
     assert COUNTS[name] in spec.questions
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+
+
+@pytest.mark.parametrize("name", known_names())
+def test_the_documented_table_says_what_the_yaml_says(name):
+    spec = known_spec(name)
+    table = DOCS.read_text(encoding="utf-8").partition("## ")[0]
+    [row] = [line for line in table.splitlines() if line.startswith(f"| `{name}` |")]
+    _, _, questions, samples, source, _, _ = (cell.strip() for cell in row.split("|"))
+    assert sorted(int(count) for count in re.findall(r"\d+", questions)) == spec.questions
+    assert int(samples) == spec.samples
+    assert source.split(",")[0] == ("not on the hub" if spec.hub is None else spec.hub.dataset)
+
+
+def test_every_documented_doubt_is_one_of_the_sets():
+    section = DOCS.read_text(encoding="utf-8").partition("## Golds in doubt")[2]
+    [told] = [paragraph for paragraph in section.split("\n- ") if paragraph.startswith("minerva")]
+    numbers = re.findall(r"\b\d{3}\b", told)
+    assert sorted(f"minerva/{number}" for number in numbers) == sorted(
+        each.id for each in known_spec("minerva").doubtful
+    )
+    assert f"minerva, {len(numbers)} questions" in told
 
 
 @pytest.mark.parametrize("name", known_names())
