@@ -21,6 +21,12 @@ KNOBS = (
     Knob("--temperature", "eval.sampling.temperature"),
     Knob("--top-p", "eval.sampling.top_p"),
     Knob("--max-new-tokens", "eval.sampling.max_new_tokens"),
+    Knob(
+        "--thinking",
+        "task.template_options",
+        entry="enable_thinking",
+        about="Thinking of models whose chat template has the switch (Qwen3); by default what the template does.",
+    ),
     Knob("--gram-set", "eval.gram_set"),
     Knob("--name", "eval.name"),
     *COMPUTE_KNOBS,
@@ -49,7 +55,7 @@ Read = Annotated[
 ]
 Failures = Annotated[bool, typer.Option("--failures", help="--read: only questions with a wrong answer, worst first.")]
 LayoutOption = Annotated[Layout, typer.Option("--layout", help="--table, --compare: how the table is written.")]
-Output = Annotated[Path | None, typer.Option("--output", help="--table, --read: write to this file (.html: a page).")]
+Output = Annotated[Path | None, typer.Option("--output", help="--table, --read, --check-overlap: write to this file.")]
 
 
 def evaluate(
@@ -105,7 +111,7 @@ def evaluate(
     if check_overlap:
         from hicra_cli.commands.eval_overlap import check_training_data
 
-        return check_training_data(session, listed(check_overlap))
+        return check_training_data(session, listed(check_overlap), output=output)
     if read is not None:
         from hicra_cli.commands.eval_read import read_evaluation
 
