@@ -9,9 +9,10 @@ import json
 import os
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from hicra_cli.core.filesystem import storage_errors
 
@@ -38,7 +39,9 @@ class KeptLines(Generic[K]):
         self._synced = time.monotonic()
         with storage_errors("keeping samples", path.parent):
             self._read_places()
-            self._stream: BinaryIO = path.open("ab")
+            # Without a buffer: what a full disk did not take must not come up again when the file is closed.
+            self._stream = path.open("ab", buffering=0)
+            self._end = self._stream.seek(0, os.SEEK_END)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -49,9 +52,7 @@ class KeptLines(Generic[K]):
     def add(self, row: Mapping[str, Any]) -> None:
         """Keep a row: after this call it survives the end of the process. RunError where the disk is full."""
         with storage_errors("keeping samples", self._path.parent):
-            place = self._stream.tell()
-            self._stream.write(to_line(row))
-            self._stream.flush()
+            place = self._append(to_line(row))
             if time.monotonic() - self._synced >= SYNC_EVERY_S:
                 os.fsync(self._stream.fileno())
                 self._synced = time.monotonic()
@@ -75,6 +76,19 @@ class KeptLines(Generic[K]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _append(self, line: bytes) -> int:
+        """Write a whole line or nothing; where it begins."""
+        place, rest = self._end, memoryview(line)
+        try:
+            while rest:
+                rest = rest[self._stream.write(rest) :]
+        except BaseException:
+            with suppress(OSError):
+                self._stream.truncate(place)
+            raise
+        self._end = place + len(line)
+        return place
 
     def _read_places(self) -> None:
         """Note where each whole line begins; cut what follows the last one."""

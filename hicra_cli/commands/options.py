@@ -43,10 +43,15 @@ COMMON_NAMES = tuple(_COMMON)
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """`--flag` for the field at `path`. A list field is repeatable, a section (`--field`) takes KEY=VALUE items."""
+    """`--flag` for the field at `path`. A list field is repeatable, a section (`--field`) takes KEY=VALUE items.
+
+    entry, about: of a field that is a dict, the one entry that the flag switches on or off, and its help.
+    """
 
     flag: str
     path: str
+    entry: str = ""
+    about: str = ""
 
     @property
     def name(self) -> str:
@@ -59,6 +64,10 @@ class Knob:
         if found is None:
             raise LookupError(f"{self.flag} sets {self.path}, which is no field")
         annotation = found.annotation
+        if self.entry:
+            about = f"{self.about} [{self.path}.{self.entry}]"
+            switch = typer.Option(f"{self.flag}/--no-{self.flag[2:]}", help=about, show_default=False)
+            return _parameter(self.name, Annotated[bool | None, switch], None)
         help_text = f"{found.description} [{self.path}{_default(found)}]"
         if annotation is bool:
             option = typer.Option(f"{self.flag}/--no-{self.flag[2:]}", help=help_text, show_default=False)
@@ -76,6 +85,8 @@ class Knob:
         found = field_at(self.path)
         if typed is None or typed == []:
             return []
+        if self.entry:
+            return [(f"{self.path}.{self.entry}", typed, self.flag if typed else f"--no-{self.flag[2:]}")]
         if found is not None and section_of(found.annotation):
             pairs = [each.partition("=") for each in typed]
             return [(f"{self.path}.{field}", value, f"{self.flag} {field}={value}") for field, _, value in pairs]

@@ -84,8 +84,11 @@ def test_a_full_disk_is_told_as_one_and_leaves_what_was_kept(tmp_path):
         try:
             with pytest.raises(RunError, match="no room while keeping samples"):
                 kept.add({"name": "b", "text": "x" * 200_000})
+            kept.add({"name": "c"})
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
     with opened(tmp_path / "x.jsonl") as kept:
         assert "a" in kept
         assert "b" not in kept
+        assert "c" in kept
+        assert not kept.torn
