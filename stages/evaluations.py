@@ -65,7 +65,7 @@ def find_evaluation(reference: str, registry: Registry | None) -> tuple[ScoredEv
     if not folder.is_dir():
         raise UsageError(
             f"{reference!r} is neither evaluation:NAME nor a folder with {SAMPLES}",
-            fix="`hicra artifacts list --kind evaluation` shows what there is",
+            fix="`hicra artifacts list evaluation` shows what there is",
         )
     return read_scored(reference, folder), None
 

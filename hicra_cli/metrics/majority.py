@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 Class = tuple[int, float]
 
+_TINY = 1e-17
+
 
 def majority_at_k(classes: Sequence[Class], num_silent: int, k: int) -> float:
     """maj@k of one question; nan where k exceeds its samples.
 
     classes: (votes, score) of every distinct answer; num_silent: samples without an answer. Exact up to rounding
-    (relative error about 1e-12); n = 1024 and k = 512 take about a second at worst, n = 64 some milliseconds.
+    (about 1e-12). 64 samples take milliseconds; 1024, with k = 512, from a tenth of a second to 17 where all differ.
     Raises ValueError for counts that cannot be.
     """
     if k < 1 or num_silent < 0 or any(votes < 1 for votes, _ in classes):
@@ -36,9 +38,12 @@ def _majority(classes: tuple[Class, ...], num_silent: int, k: int) -> float:
         return 0.0
     if k == num_samples:
         return _plain_vote(classes)
-    most = min(k, max(votes for votes, _ in classes))
-    won = math.fsum(_won_with(classes, num_silent, k, num_samples, votes) for votes in range(1, most + 1))
-    return min(1.0, won / float(_chances(num_samples, k / num_samples, k)[k]))
+    alone = math.fsum(
+        score * float(_votes_drawn(num_samples, votes, k)[k // 2 + 1 :].sum()) for votes, score in classes
+    )
+    contested = [winning for winning in _likely_winners(classes, k, num_samples) if 2 * winning <= k]
+    won = math.fsum(_won_with(classes, num_silent, k, num_samples, winning) for winning in contested)
+    return min(1.0, alone + won / float(_chances(num_samples, k / num_samples, k)[k]))
 
 
 def _plain_vote(classes: Sequence[Class]) -> float:
@@ -48,38 +53,66 @@ def _plain_vote(classes: Sequence[Class]) -> float:
     return math.fsum(first) / len(first)
 
 
+def _likely_winners(classes: Sequence[Class], k: int, num_samples: int) -> list[int]:
+    """The numbers of votes that can win a draw of k with a probability of 1e-17 and more: the others do not show.
+
+    With so many votes the largest class has no more, and some class has no fewer.
+    """
+    chances = [_votes_drawn(num_samples, votes, k) for votes, _ in classes]
+    largest = np.cumsum(max(chances, key=len))
+    reached = np.zeros(len(largest))
+    for each in chances:
+        reached[: len(each)] += np.cumsum(each[::-1])[::-1]
+    return [votes for votes in range(1, len(largest)) if largest[votes] >= _TINY and reached[votes] >= _TINY]
+
+
 def _won_with(classes: Sequence[Class], num_silent: int, k: int, num_samples: int, winning: int) -> float:
     """The part of maj@k from draws in which the first place has exactly `winning` votes, times P(k samples drawn).
 
     Every sample is drawn with probability k / n on its own; given that k were drawn, each set of k is equally likely.
-    So all terms are probabilities, and nothing overflows. ways[j, t]: j samples drawn so far, no class beyond `winning`
-    votes, t classes with exactly so many; scored[j, t] carries the sum of their scores.
+    So all terms are probabilities, and nothing overflows. table[0, j, t]: the probability of j samples drawn so far, no
+    class beyond `winning` votes, t classes with exactly so many; table[1] has these times the sum of the t scores.
     """
     chance = k / num_samples
     rivals = [each for each in classes if each[0] >= winning]
     others = num_silent + sum(votes for votes, _ in classes if votes < winning)  # they cannot reach `winning`
-    ways = np.zeros((k + 1, k // winning + 1))
-    ways[:, 0] = _chances(others, chance, k)
-    scored = np.zeros_like(ways)
+    table = np.zeros((2, k + 1, k // winning + 1))
+    table[0, :, 0] = _chances(others, chance, k)
     for votes, score in rivals:
         chances = _chances(votes, chance, winning)
-        placed = chances[winning] * ways[: k + 1 - winning, :-1]
-        placed_scores = chances[winning] * scored[: k + 1 - winning, :-1] + score * placed
-        ways, scored = _drawn(ways, chances[:winning]), _drawn(scored, chances[:winning])
-        ways[winning:, 1:] += placed
-        scored[winning:, 1:] += placed_scores
-    return math.fsum(float(total) / tied for tied, total in enumerate(scored[k]) if tied)
+        placed = chances[winning] * table[:, : k + 1 - winning, :-1]
+        placed[1] += score * placed[0]
+        table = _drawn(table, chances[:winning])
+        table[:, winning:, 1:] += placed
+    return math.fsum(float(total) / tied for tied, total in enumerate(table[1, k]) if tied)
 
 
 def _drawn(table: NDArray[np.float64], chances: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each column of (k + 1, T) convolved with the chances of 0, 1, … votes, cut at k."""
-    size, columns = table.shape
-    if len(chances) > columns:
-        return np.stack([np.convolve(table[:, column], chances)[:size] for column in range(columns)], axis=1)
+    """Each column of (2, k + 1, T) convolved with the chances of 0, 1, … votes, cut at k."""
+    size = table.shape[1]
     drawn = np.zeros_like(table)
+    if len(chances) > 2 * table.shape[2]:
+        for part, column in np.ndindex(2, table.shape[2]):
+            drawn[part, :, column] = np.convolve(table[part, :, column], chances)[:size]
+        return drawn
     for votes, chance in enumerate(chances[:size]):
-        drawn[votes:] += chance * table[: size - votes]
+        drawn[:, votes:] += chance * table[:, : size - votes]
     return drawn
+
+
+@lru_cache(maxsize=4096)
+def _votes_drawn(num_samples: int, votes: int, k: int) -> NDArray[np.float64]:
+    """(min(votes, k) + 1,) hypergeometric probabilities of 0, 1, … votes of a class among k of the samples."""
+    drawn = range(min(votes, k) + 1)
+    log_all = _log_ways(num_samples, k)
+    return np.array(
+        [
+            math.exp(_log_ways(votes, each) + _log_ways(num_samples - votes, k - each) - log_all)
+            if k - each <= num_samples - votes
+            else 0.0
+            for each in drawn
+        ]
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -88,6 +121,10 @@ def _chances(count: int, chance: float, limit: int) -> NDArray[np.float64]:
     log_in, log_out = math.log(chance), math.log1p(-chance)
     chances = np.zeros(limit + 1)
     for drawn in range(min(count, limit) + 1):
-        log_ways = math.lgamma(count + 1) - math.lgamma(drawn + 1) - math.lgamma(count - drawn + 1)
-        chances[drawn] = math.exp(log_ways + drawn * log_in + (count - drawn) * log_out)
+        chances[drawn] = math.exp(_log_ways(count, drawn) + drawn * log_in + (count - drawn) * log_out)
     return chances
+
+
+def _log_ways(count: int, drawn: int) -> float:
+    """log C(count, drawn)."""
+    return math.lgamma(count + 1) - math.lgamma(drawn + 1) - math.lgamma(count - drawn + 1)

@@ -69,6 +69,11 @@ def paired_difference(
     )
 
 
+def mean_test(pairs: Sequence[PairedDifference], *, seed: int = 0) -> SignFlip:
+    """The test of the unweighted mean over benchmarks: a question weighs 1 / (questions of its benchmark)."""
+    return sign_flip_test([each / len(pair.differences) for pair in pairs for each in pair.differences], seed=seed)
+
+
 def sign_flip_test(differences: Sequence[Fraction], *, seed: int = 0) -> SignFlip:
     """The permutation test of the sum of the differences.
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from hicra_cli.core.errors import UsageError
 from hicra_cli.metrics.intervals import Interval, accuracy_interval, macro_interval
-from hicra_cli.metrics.paired import PairedDifference, SignFlip, holm, paired_difference, sign_flip_test
+from hicra_cli.metrics.paired import PairedDifference, SignFlip, holm, mean_test, paired_difference
 from hicra_cli.report.layouts import Cell, Figure, Grid, GridRow
 from hicra_cli.report.provenance import differences_of
 from hicra_cli.report.scored import ScoredEvaluation
@@ -198,13 +198,11 @@ def _over(means: Mapping[str, Fraction], questions: Sequence[str]) -> Interval:
 
 
 def _mean(benches: Sequence[BenchComparison], seed: int) -> MeanComparison:
-    """Each question weighs as much as its benchmark lets it: 1 / (benchmarks x questions)."""
-    weighted = [each / len(bench.pair.differences) for bench in benches for each in bench.pair.differences]
     return MeanComparison(
         first=macro_interval([each.first for each in benches]),
         second=macro_interval([each.second for each in benches]),
         difference=macro_interval([each.pair.interval for each in benches]),
-        test=sign_flip_test(weighted, seed=seed),
+        test=mean_test([each.pair for each in benches], seed=seed),
     )
 
 

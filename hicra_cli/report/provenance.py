@@ -14,6 +14,9 @@ def differences_of(evaluations: Sequence[ScoredEvaluation], benches: Sequence[st
     An evaluation that does not tell a setting is not held against the others, but is told of where it has no summary.
     """
     found = [f"{each.ref} has no summary.json: how it was made is unknown" for each in evaluations if not each.summary]
+    found += [
+        f"{each.ref} is one shard of {shards}: merge them first" for each in evaluations if (shards := _shards(each))
+    ]
     for what, read in _SETTINGS.items():
         concerned: dict[str, list[str]] = {}
         for bench in benches:
@@ -23,6 +26,10 @@ def differences_of(evaluations: Sequence[ScoredEvaluation], benches: Sequence[st
                 concerned.setdefault(" and ".join(values), []).append(bench)
         found += [f"{', '.join(names)}: {what}: {values}" for values, names in concerned.items()]
     return found
+
+
+def _shards(evaluation: ScoredEvaluation) -> Any:
+    return _of_summary("shard", "count")(evaluation, "")
 
 
 def _of_summary(*path: str) -> Reader:

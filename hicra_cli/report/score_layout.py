@@ -7,8 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hicra_cli.core.records import Outcome
 from hicra_cli.metrics.intervals import Interval
-from hicra_cli.report.comparison import difference_figure, p_text, share_figure
+from hicra_cli.report.comparison import MEAN, difference_figure, p_text, share_figure
 from hicra_cli.report.layouts import Cell, Figure, Grid, GridRow
 from hicra_cli.report.score_table import Difference, DifferenceRow, Row, Score, ScoreRow, ScoreTable
 
@@ -16,7 +17,7 @@ NOTES = ("avg@k in percent with its 95 % interval by question; cut: responses th
 DIFFERENCE_NOTE = "Differences in points, paired by question; p: sign-flip test by question, Holm over the row."
 FIELDS = (
     "kind", "base", "model", "reference", "bench", "questions", "samples", "average", "low", "high",
-    "truncated_fraction", "p", "p_holm", "evaluation",
+    "truncated_fraction", "p", "p_holm", "evaluation", *(outcome.value for outcome in Outcome),
 )  # fmt: skip
 
 
@@ -27,7 +28,7 @@ def grid(table: ScoreTable) -> Grid:
     for bench in table.benches:
         k = table.samples[bench]
         columns += [bench if k is None else f"{bench} avg@{k}", "cut"]
-    columns += ["mean"] if with_mean else []
+    columns += [MEAN] if with_mean else []
     rows: list[GridRow] = []
     for place, (base, members) in enumerate(table.groups):
         if base:
@@ -45,9 +46,9 @@ def records(table: ScoreTable) -> list[dict[str, Any]]:
         for row in members:
             for bench in table.benches:
                 if bench in row.cells:
-                    found.append(_record(row, bench))
+                    found.append(_record(row, bench, row.cells[bench]))
             if row.mean is not None:
-                found.append(_mean_record(row))
+                found.append(_record(row, MEAN, row.mean))
     return found
 
 
@@ -71,8 +72,8 @@ def _cells(row: Row, benches: Sequence[str], best: Mapping[str, float], *, with_
     if isinstance(row, DifferenceRow):
         cells: list[Cell] = [f"({row.label} - {row.reference})"]
         for bench in benches:
-            cells += _difference_cells(row.cells.get(bench))
-        return [*cells, "" if row.mean is None else difference_figure(row.mean)] if with_mean else cells
+            cells += [_difference_cell(row.cells.get(bench)), ""]
+        return [*cells, _difference_cell(row.mean)] if with_mean else cells
     cells = [row.label]
     for bench in benches:
         score = row.cells.get(bench)
@@ -88,24 +89,21 @@ def _cells(row: Row, benches: Sequence[str], best: Mapping[str, float], *, with_
     return [*cells, share_figure(row.mean, best=best.get("") == _shown(row.mean.mean))]
 
 
-def _difference_cells(difference: Difference | None) -> list[Cell]:
+def _difference_cell(difference: Difference | None) -> Cell:
     if difference is None:
-        return ["", ""]
+        return ""
     figure = difference_figure(difference.interval)
-    return [Figure(figure.main, f"{figure.aside} p {p_text(difference.p_holm)}".strip()), ""]
+    return Figure(figure.main, f"{figure.aside} p {p_text(difference.p_holm)}".strip())
 
 
-def _record(row: Row, bench: str) -> dict[str, Any]:
-    cell = row.cells[bench]
-    found = _head(row, bench, cell.interval)
-    if isinstance(cell, Score):
-        return {**found, "samples": cell.samples, "truncated_fraction": cell.truncated, "evaluation": cell.ref}
-    return {**found, "p": cell.p, "p_holm": cell.p_holm}
-
-
-def _mean_record(row: Row) -> dict[str, Any]:
-    assert row.mean is not None
-    return _head(row, "mean", row.mean)
+def _record(row: Row, bench: str, cell: Score | Difference | Interval) -> dict[str, Any]:
+    found = _head(row, bench, cell if isinstance(cell, Interval) else cell.interval)
+    if isinstance(cell, Difference):
+        return {**found, "p": cell.p, "p_holm": cell.p_holm}
+    if isinstance(cell, Interval):
+        return found
+    told = {"samples": cell.samples, "truncated_fraction": cell.truncated, "evaluation": cell.ref}
+    return {**found, **told, **cell.outcomes}
 
 
 def _head(row: Row, bench: str, interval: Interval) -> dict[str, Any]:

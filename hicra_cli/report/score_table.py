@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hicra_cli.core.errors import UsageError
 from hicra_cli.metrics.intervals import Interval, macro_interval
-from hicra_cli.metrics.paired import holm, paired_difference
+from hicra_cli.metrics.paired import holm, mean_test, paired_difference
 from hicra_cli.report.provenance import differences_of
 from hicra_cli.report.scored import ScoredEvaluation
 from hicra_cli.report.scores import BenchScores
@@ -32,17 +32,18 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A cell of a row."""
+    """A cell of a row. outcomes: how many samples had which."""
 
     interval: Interval
     samples: int
     truncated: float
+    outcomes: Mapping[str, int]
     ref: str
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A cell of a row of differences."""
+    """A cell of a row of differences. p_holm: adjusted for the row's benchmarks; of the mean it is p."""
 
     interval: Interval
     p: float
@@ -67,7 +68,7 @@ class DifferenceRow:
     label: str
     reference: str
     cells: Mapping[str, Difference]
-    mean: Interval | None
+    mean: Difference | None
 
 
 Row = ScoreRow | DifferenceRow
@@ -105,7 +106,7 @@ def score_table(entries: Sequence[Entry], *, seed: int = 0) -> ScoreTable:
     benches = tuple(
         sorted(names, key=lambda name: BENCH_ORDER.index(name) if name in BENCH_ORDER else len(BENCH_ORDER))
     )
-    warnings = differences_of([each.scores for each in entries], benches)
+    warnings = differences_of([each.scores for each in entries], benches) + _other_questions(policies, benches)
     groups: dict[str, list[_Policy]] = {}
     for each in policies:
         groups.setdefault(each.base, []).append(each)
@@ -135,6 +136,17 @@ def _policies(entries: Iterable[Entry]) -> list[_Policy]:
         else:
             home.benches.update(benches)
     return rows
+
+
+def _other_questions(policies: Sequence[_Policy], benches: Sequence[str]) -> list[str]:
+    """Rows over other questions (--limit, a shard) are shown, but hardly comparable."""
+    found = []
+    for bench in benches:
+        asked = {tuple(each.benches[bench][1].questions) for each in policies if bench in each.benches}
+        if len(asked) > 1:
+            counts = " and ".join(map(str, sorted(map(len, asked))))
+            found.append(f"{bench}: the rows are not over the same questions ({counts})")
+    return found
 
 
 def _group(members: Sequence[_Policy], benches: Sequence[str], seed: int) -> tuple[Row, ...]:
@@ -185,7 +197,7 @@ def _compared(named: Sequence[tuple[_Policy, str]]) -> list[tuple[_Policy, str, 
 
 def _score_row(member: _Policy, label: str, benches: Sequence[str]) -> ScoreRow:
     cells = {
-        bench: Score(scores.interval, scores.samples, scores.truncated_fraction, ref)
+        bench: Score(scores.interval, scores.samples, scores.truncated_fraction, scores.outcomes, ref)
         for bench, (ref, scores) in member.benches.items()
     }
     complete = len(benches) > 1 and all(bench in cells for bench in benches)
@@ -209,7 +221,10 @@ def _difference_row(
         for (bench, pair), p_holm in zip(pairs.items(), adjusted, strict=True)
     }
     complete = len(benches) > 1 and len(cells) == len(benches)
-    mean = macro_interval([each.interval for each in cells.values()]) if complete else None
+    if not complete:
+        return DifferenceRow(one.base, label, reference, cells, None)
+    p = mean_test(list(pairs.values()), seed=seed).p
+    mean = Difference(macro_interval([each.interval for each in cells.values()]), p, p)
     return DifferenceRow(one.base, label, reference, cells, mean)
 
 

@@ -152,6 +152,11 @@ class BenchScores:
         return [self._questions[name].num_right for name in self.questions]
 
     @property
+    def outcomes(self) -> dict[str, int]:
+        """How many samples had which outcome."""
+        return {outcome.value: self._outcomes[outcome.value] for outcome in Outcome}
+
+    @property
     def mean_tokens(self) -> float | None:
         """Mean length of the responses; None where no question was asked."""
         return self._asked.mean
@@ -180,7 +185,7 @@ class BenchScores:
             if self._lenient_rows
             else None,
             "doubtful": self._without_doubt(),
-            "outcomes": {outcome.value: self._outcomes[outcome.value] for outcome in Outcome},
+            "outcomes": self.outcomes,
             "no_answer_fraction": sum(self._outcomes[each] for each in WITHOUT_ANSWER) / self._rows,
             "truncated_fraction": self.truncated_fraction,
             "mean_tokens": self.mean_tokens,

@@ -80,6 +80,7 @@ def test_csv_has_all_digits(table):
     assert (rows[0]["model"], rows[0]["average"], rows[0]["truncated_fraction"]) == ("Base", "0.125", "0.25")
     assert (rows[0]["questions"], rows[0]["samples"], rows[0]["evaluation"]) == ("4", "2", "evaluation:base@v1")
     assert float(rows[3]["low"]) == table.groups[0][1][3].cells["aime24"].interval.low
+    assert (rows[0]["correct"], rows[0]["wrong"], rows[0]["timeout"], rows[3]["correct"]) == ("1", "7", "0", "")
     assert (rows[3]["reference"], rows[3]["p"], rows[3]["samples"]) == ("GRPO", "0.5", "")
 
 
@@ -140,6 +141,26 @@ def test_rows_that_were_made_differently_are_told_of(entry):
     other = entry("GRPO", rewards("1"), summary={"sampling": {"temperature": 1.0}})
     made = score_table([entry("Base", rewards("1")), other])
     assert made.warnings == ("aime24: the sampling differs: max_new_tokens 64, temperature 0.6 and temperature 1.0",)
+
+
+def test_fewer_questions_and_shards_are_told_of(entry):
+    shard = {"shard": {"number": 1, "count": 3}}
+    made = score_table([entry("Base", rewards("1", "0")), entry("GRPO", rewards("1"), summary=shard)])
+    assert made.warnings == (
+        "evaluation:grpo@v1 is one shard of 3: merge them first",
+        "aime24: the rows are not over the same questions (1 and 2)",
+    )
+
+
+def test_the_difference_of_the_means_is_tested_too(entry):
+    before = {**rewards("0", "0"), **rewards("0", "0", "0", bench="amc23")}
+    after = {**rewards("1", "1"), **rewards("1", "1", "1", bench="amc23")}
+    row = score_table([entry("Base", before), entry("HICRA", after)]).groups[0][1][-1]
+    assert isinstance(row, DifferenceRow)
+    assert row.mean is not None
+    # five of five in one direction: 2 / 2^5
+    assert (row.mean.interval.mean, row.mean.p) == (1.0, 0.0625)
+    assert str(grid(score_table([entry("Base", before), entry("HICRA", after)])).rows[-1].cells[-1]).endswith("p 0.062")
 
 
 def test_other_questions_are_refused(entry):
