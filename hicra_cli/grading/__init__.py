@@ -7,8 +7,20 @@ Both keep a worker process for answers that need algebra; for many responses at 
 """
 
 from hicra_cli.core.records import Outcome, Verdict
+from hicra_cli.grading.normalform import normal_form
 from hicra_cli.grading.pool import Gold, GradingPool, Item, Mode
 from hicra_cli.grading.shared import grade, grade_answer
 from hicra_cli.grading.version import GRADER_VERSION
 
-__all__ = ["GRADER_VERSION", "Gold", "GradingPool", "Item", "Mode", "Outcome", "Verdict", "grade", "grade_answer"]
+__all__ = [
+    "GRADER_VERSION",
+    "Gold",
+    "GradingPool",
+    "Item",
+    "Mode",
+    "Outcome",
+    "Verdict",
+    "grade",
+    "grade_answer",
+    "normal_form",
+]

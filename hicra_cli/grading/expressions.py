@@ -158,9 +158,12 @@ def _same_number(answer: Node, gold: Node, left: Traits, right: Traits, *, toler
     for bits in (_FIRST_BITS, most):
         evaluation = Evaluation(_context(bits), {}, budget=_budget(), log_base=_log_base(left, right))
         try:
-            value, target = evaluation.ball(answer), evaluation.ball(gold)
+            target = evaluation.ball(gold)
+            value = _defined(evaluation, answer)
         except (NotRational, Undefined, TooLarge):
             return None
+        if value is None:
+            return False
         verdict = _touching(evaluation, value, target)
         if verdict is False and tolerance:
             ratio = evaluation.ctx.mpf(tolerance.numerator) / tolerance.denominator
@@ -168,6 +171,14 @@ def _same_number(answer: Node, gold: Node, left: Traits, right: Traits, *, toler
         if verdict is False:
             return False
     return verdict
+
+
+def _defined(evaluation: Evaluation, node: Node) -> Ball | None:
+    """The value of a constant, None where it has none: 1/0 is no answer to a gold that is a number."""
+    try:
+        return evaluation.ball(node)
+    except Undefined:
+        return None
 
 
 def _touching(evaluation: Evaluation, value: Ball, target: Ball) -> bool | None:
@@ -218,7 +229,7 @@ def _same_at_reals(
 
 
 def _same_at_naturals(answer: Node, gold: Node, names: list[str], log_base: int | None) -> bool | None:
-    """Formulas of natural numbers: equal at 40 points, 24 of them small ones in a row for the first letter.
+    """Formulas of natural numbers: equal at 40 points, at least 12 of which have values.
 
     Where floors have whole arguments at all of them, letters are real: floor(x) is not x.
     """
@@ -226,7 +237,7 @@ def _same_at_naturals(answer: Node, gold: Node, names: list[str], log_base: int 
     floored = False
     for place in range(40):
         values = {
-            name: _context(_FIRST_BITS).mpf(2 + place + 7 * index if place < 24 else 1 + letter_value(name, place) % 60)
+            name: _context(_FIRST_BITS).mpf(_natural(name, place, index, len(names)))
             for index, name in enumerate(names)
         }
         same, evaluation = _agree(answer, gold, values, log_base)
@@ -239,6 +250,13 @@ def _same_at_naturals(answer: Node, gold: Node, names: list[str], log_base: int 
     if not floored and any(contains(node, "floor", "ceil") for node in (answer, gold)):
         return _same_at_reals(answer, gold, names, log_base, signed=True, ignore_branches=True)
     return True
+
+
+def _natural(name: str, place: int, index: int, count: int) -> int:
+    """The first letters smallest at 12 points, largest at 12 (so that both n - k and k - n occur), any order beyond."""
+    if place < 24:
+        return 2 + place % 12 + 7 * (index if place < 12 else count - 1 - index)
+    return 1 + letter_value(name, place) % 60
 
 
 def _agree(answer: Node, gold: Node, values: dict[str, Any], log_base: int | None) -> tuple[bool | None, Evaluation]:

@@ -56,6 +56,8 @@ def _same_real_sets(answer: Node, gold: Node, kinds: tuple[str, str], same: Same
         if None not in names and names[0] != names[1]:
             return False
         return same_segments(left, right, same)
+    if (left is None) != (right is None) and "value" in kinds:
+        return False
     if contains(answer, "inter", "minus", "in") or contains(gold, "inter", "minus", "in"):
         return None
     return False if kinds[0] != kinds[1] else None
@@ -70,6 +72,8 @@ def _same_collections(answer: Node, gold: Node, kinds: tuple[str, str], same: Sa
     if not isinstance(answer, Op) or not isinstance(gold, Op):
         return None
     are_sets = real_set(answer) is not None and real_set(gold) is not None
+    if are_sets and _has_inequality(answer, gold):
+        return None
     if "tuple" in kinds:
         other_brackets = kinds == ("tuple", "tuple") and len(gold.args) == 2 and answer.name != gold.name
         if "set" in kinds or other_brackets:
@@ -78,8 +82,6 @@ def _same_collections(answer: Node, gold: Node, kinds: tuple[str, str], same: Sa
     left, right = answer.args, gold.args
     if "set" in kinds:
         left, right = _distinct(left, same), _distinct(right, same)
-    if are_sets and (variable(answer) is not None or variable(gold) is not None) and _has_inequality(answer, gold):
-        return None
     if len(left) != len(right):
         return False
     if len(left) > MAX_ELEMENTS:
@@ -186,7 +188,9 @@ def _same_named(answer: Node, gold: Node) -> bool:
         return answer.args == gold.args
     if "choice" in (kind(answer), kind(gold)):
         return _letter(answer) is not None and _letter(answer) == _letter(gold)
-    digits = gold.args[0].words if isinstance(gold, Op) and isinstance(gold.args[0], Text) else ""
+    digits = ""
+    if isinstance(gold, Op) and gold.name == "numeral" and isinstance(gold.args[0], Text):
+        digits = gold.args[0].words
     return isinstance(answer, Num) and digits.isdecimal() and len(digits) <= 1000 and answer.value == int(digits)
 
 
