@@ -209,7 +209,7 @@ def _hub_failures(dataset: str, remedy: str) -> Iterator[None]:
         raise ServiceError(_SILENT.format(dataset), fix=remedy) from error
 
 
-_SILENT = "the data set {} is not in the local cache and the hub cannot be reached"
+_SILENT = "the data set {} is not in the local cache and the hub cannot be reached, or breaks off"
 
 
 def _first_line(error: Exception) -> str:

@@ -18,15 +18,20 @@ COMMIT = "c" * 40
 
 
 class Hub(http.server.ThreadingHTTPServer):
-    """files: {(data set, path): content}. refusals: {data set: (status, X-Error-Code)}. asked: request paths."""
+    """files: {(data set, path): content}. refusals: {data set: (status, X-Error-Code)}. asked: request paths.
+
+    manner: `good`; `down` answers 503; `silent` accepts and says nothing; `cut` ends in the middle of a file.
+    """
 
     daemon_threads = True
 
-    def __init__(self, files, *, refusals=None, commits=None):
+    def __init__(self, files, *, refusals=None, commits=None, manner="good"):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files = files
         self.refusals = refusals or {}
         self.commits = commits or {}
+        self.manner = manner
+        self.released = threading.Event()
         self.asked: list[str] = []
 
     def commit(self, dataset):
@@ -44,6 +49,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _answer(self, *, body):
         self.server.asked.append(f"{self.command} {self.path}")
+        if self.server.manner == "silent":
+            self.server.released.wait(60)
+            return
+        if self.server.manner == "down":
+            self._refuse(503, "ServiceUnavailable")
+            return
         parts = unquote(self.path.partition("?")[0]).strip("/").split("/")
         is_api = parts[:2] == ["api", "datasets"]
         dataset = "/".join(parts[2:4] if is_api else parts[1:3])
@@ -65,7 +76,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif (path := "/".join(rest[2:])) in known:
             content = self.server.files[dataset, path]
             etag = hashlib.sha256(content).hexdigest()
-            self._send(content, body, {"ETag": f'"{etag}"', "X-Repo-Commit": commit})
+            told = {"ETag": f'"{etag}"', "X-Repo-Commit": commit, "Content-Length": str(len(content))}
+            self._send(content[: len(content) // 2] if self.server.manner == "cut" else content, body, told)
         else:
             self._refuse(404, "EntryNotFound")
 
@@ -74,7 +86,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _send(self, content, body, headers):
         self.send_response(200)
-        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+        for name, value in {"Content-Length": str(len(content)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         if body:
@@ -100,6 +112,7 @@ def serving(files, **settings):
     try:
         yield server
     finally:
+        server.released.set()
         server.shutdown()
         server.server_close()
         thread.join(timeout=10)
@@ -109,7 +122,9 @@ _PROGRAM = """
 import json, sys
 from pathlib import Path
 from hicra_cli.core.errors import HicraError
+from hicra_cli.tasks import hub
 from hicra_cli.tasks.benchmarks import load_benchmark
+hub.HUB_TIMEOUT_S = 2.0
 for name, options in json.loads(sys.argv[1]):
     try:
         bench = load_benchmark(name, data_dir=None, **options)

@@ -5,6 +5,7 @@ import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from hicra_cli.tasks.benchmark_specs import known_names, known_spec
 from tests.tasks.hub_server import COMMIT, loaded, serving
@@ -198,6 +199,27 @@ def test_what_the_hub_refuses_is_told_with_the_remedy(tmp_path):
     assert "no such revision" in revision
     assert "lacks a file" in file
     assert all("--data-dir" in each["fix"] for each in told)
+
+
+@pytest.mark.parametrize(
+    "manner",
+    ["offline", "refused", "down", "silent", pytest.param("cut", marks=pytest.mark.slow)],  # the client tries again
+)
+def test_a_hub_that_does_not_deliver_is_told_soon_with_the_remedy(tmp_path, manner):
+    # aime24 is read as files, minerva through `datasets`
+    asked: list[tuple[str, dict[str, object]]] = [("aime24", {}), ("minerva", {})]
+    if manner == "offline":
+        found = loaded(asked, cache=tmp_path)
+    elif manner == "refused":
+        found = loaded(asked, cache=tmp_path, HF_HUB_OFFLINE="0", HF_ENDPOINT="http://127.0.0.1:9")
+    else:
+        files = {**published("aime24"), **published("minerva")}
+        with serving(files, commits=commits(), manner=manner) as hub:
+            found = loaded(asked, cache=tmp_path, hub=hub, HF_HUB_DOWNLOAD_TIMEOUT="2")
+    for told in found:
+        assert told["exit_code"] == 4, told
+        assert "cannot be reached" in told["what"]
+        assert "--data-dir" in told["fix"]
 
 
 def test_any_data_set_of_the_hub_is_a_benchmark(tmp_path):

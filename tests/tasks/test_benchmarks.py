@@ -1,14 +1,9 @@
-"""Benchmarks: where they are found, what a malformed one says, and no hub that lets a user wait."""
+"""Benchmarks: where they are found, what a malformed or another one says, and what the shipped ones are."""
 
 import gzip
 import hashlib
-import http.server
 import json
-import os
 import re
-import subprocess
-import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset, DatasetDict
 
-from hicra_cli.core.errors import ConfigError, DataError, ServiceError
+from hicra_cli.core.errors import ConfigError, DataError
 from hicra_cli.tasks.benchmark_rows import known_rows, parsed, row_lines
 from hicra_cli.tasks.benchmark_specs import known_names, known_spec
 from hicra_cli.tasks.benchmarks import expand, load_benchmark
@@ -210,47 +205,6 @@ def test_golds_are_read_from_the_spellings_of_data_sets():
 def test_alternatives_are_golds_too(tmp_path):
     path = write(tmp_path / "q.jsonl", [{**ROWS[0], "alternatives": ["two", "II"]}])
     assert golds(load_benchmark(str(path), data_dir=None).prompts[0]) == ("2", "two", "II")
-
-
-class Broken(http.server.BaseHTTPRequestHandler):
-    """A hub that is down."""
-
-    def do_GET(self):
-        self.send_error(503)
-
-    do_HEAD = do_GET
-
-    def log_message(self, *args):
-        return None
-
-
-@pytest.mark.parametrize("hub", ["offline", "refused", "down"])
-def test_an_unreachable_hub_is_told_soon_with_the_remedy(tmp_path, hub):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    endpoint = {"refused": "http://127.0.0.1:9", "down": f"http://127.0.0.1:{server.server_port}"}
-    settings = {"HF_HUB_OFFLINE": "1"} if hub == "offline" else {"HF_ENDPOINT": endpoint[hub]}
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    program = (
-        "from hicra_cli.tasks.benchmarks import load_benchmark\n"
-        "from hicra_cli.core.errors import ServiceError\n"
-        "try: load_benchmark('aime24', data_dir=None)\n"
-        "except ServiceError as error: print(error.exit_code, error)\n"
-    )
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={**environment, **settings, "HF_HOME": str(tmp_path)},
-        )
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert done.stdout.startswith("4 "), done.stderr
-    assert "--data-dir" in done.stdout
-    assert ServiceError.exit_code == 4
 
 
 COUNTS = {
