@@ -10,14 +10,15 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
-from hicra_cli.grading.expressions import DECIMAL_TOLERANCE, new_budget
+from hicra_cli.grading.balls import TooCostly
+from hicra_cli.grading.expressions import DECIMAL_TOLERANCE
 from hicra_cli.grading.groups import kind, same_group
 from hicra_cli.grading.limits import over_limit
 from hicra_cli.grading.naming import without_names
 from hicra_cli.grading.nodes import Const, Node, Op, Text
 from hicra_cli.grading.normal import clean, identity, is_words
-from hicra_cli.grading.numeric import TooCostly
 from hicra_cli.grading.plusminus import expanded, has_alternatives
+from hicra_cli.grading.points import new_budget
 from hicra_cli.grading.quantities import is_infinite, same_quantity
 from hicra_cli.grading.readings import choice_letter, is_numeral_without_base, readings
 

@@ -7,16 +7,13 @@ number off the positive axis was taken, where equal formulas may differ by the b
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-import mpmath  # type: ignore[import-untyped]
-
+from hicra_cli.grading.balls import Ball, Budget, TooLarge, Value
 from hicra_cli.grading.exact import NotRational, P, Undefined, exact, letter_value, terms
 from hicra_cli.grading.nodes import Const, Node, Num, Op, Sym
 
-MAX_OPERATIONS = 20_000  # some 0.3 seconds
 MAX_MAGNITUDE = 1 << 40  # of a result, in bits: mantissas are limited all the same
 _NOTHING = -(1 << 60)  # the magnitude of zero
 _MAX_FACTORIAL = 10**15
@@ -25,44 +22,6 @@ _MAX_COMPLEX_POWER = 1000
 _MAX_ROOT = 1000
 _HALF_TURN = Num(Fraction(180))
 _HUNDRED = Num(Fraction(100))
-
-Value = Any  # mpf or mpc of the arithmetic in use: mpmath is not typed
-
-
-class TooCostly(Exception):
-    """The work allowed for a comparison is used up."""
-
-
-class Budget:
-    """Operations that may still be done; one at high precision counts as many."""
-
-    def __init__(self, operations: int = MAX_OPERATIONS) -> None:
-        self.left = operations
-
-    def spend(self, operations: int) -> None:
-        """Raises TooCostly where nothing is left."""
-        self.left -= operations
-        if self.left < 0:
-            raise TooCostly
-
-
-class TooLarge(Exception):
-    """The value cannot be computed within the limits, or not to any digit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ball:
-    """All numbers within 2^error of value."""
-
-    value: Value
-    error: int
-
-
-def arithmetic(prec: int) -> Any:
-    """A context of mpmath of our own with `prec` bits: the global one may be changed by other code."""
-    found = mpmath.MPContext() if hasattr(mpmath, "MPContext") else mpmath.ctx_mp.MPContext()
-    found.prec = prec
-    return found
 
 
 class Evaluation:

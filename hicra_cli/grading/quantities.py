@@ -7,8 +7,9 @@ sign on one side only: 50 % is the half, and where a question asks "what percent
 from dataclasses import dataclass
 
 from hicra_cli.grading.exact import exact
-from hicra_cli.grading.expressions import same_value, traits
+from hicra_cli.grading.expressions import same_value
 from hicra_cli.grading.nodes import Const, Node, Num, Op, Sym, Text, number
+from hicra_cli.grading.traits import traits
 from hicra_cli.grading.units import Unit, read_unit
 
 _LETTER_UNITS = frozenset("mgslhJNVWKAC")

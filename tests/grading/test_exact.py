@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hicra_cli.grading.balls import Ball, Budget, TooCostly, arithmetic
 from hicra_cli.grading.exact import NotRational, Undefined, exact, fingerprint
 from hicra_cli.grading.expressions import same_value
 from hicra_cli.grading.normal import clean
-from hicra_cli.grading.numeric import Ball, Budget, Evaluation, TooCostly, arithmetic
+from hicra_cli.grading.numeric import Evaluation
 from hicra_cli.grading.reader import read_formula
 
 
