@@ -43,7 +43,7 @@ def read_scored(ref: str, folder: Path) -> ScoredEvaluation:
 
 
 def read_benches(path: Path) -> dict[str, BenchScores]:
-    """The scores of each benchmark in a file of samples."""
+    """The scores of each benchmark in a file of samples. Votes are counted by the answers' text: no maj@k is shown."""
     benches: dict[str, BenchScores] = {}
     try:
         with path.open(encoding="utf-8", newline="\n") as stream:
@@ -63,7 +63,7 @@ def _add(benches: dict[str, BenchScores], line: str, where: str) -> None:
     try:
         sample = json.loads(line)
         name = str(sample["bench"])
-        benches.setdefault(name, BenchScores()).add(sample)
+        benches.setdefault(name, BenchScores(spelling=str.strip)).add(sample)
     except RunError as error:
         raise ArtifactError(error.what, where=where) from error
     except (json.JSONDecodeError, RecursionError, KeyError, TypeError, ValueError, OverflowError) as error:

@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from hicra_cli.core.errors import RunError
 from hicra_cli.core.records import FinishReason, Outcome
+from hicra_cli.grading import normal_form
 from hicra_cli.metrics.bootstrap import bootstrap_interval
 from hicra_cli.metrics.intervals import Interval, accuracy_interval
 from hicra_cli.metrics.majority import majority_at_k
@@ -68,13 +69,17 @@ class _Lengths:
 
 
 class BenchScores:
-    """Gathers the rows of `samples.jsonl` of one benchmark. Memory: some 50 bytes per sample, whatever its text.
+    """Gathers the rows of `samples.jsonl` of one benchmark. Memory: some 100 bytes per sample, whatever its text.
 
-    doubtful: questions whose gold is in doubt. Their rows may carry `corrected_reward`, the reward under a corrected
-    gold; without it such a question is left out of the score that trusts no doubtful gold.
+    spelling: one spelling for equal answers, by which wrong answers are counted as votes in maj@k; all right answers
+    are one. doubtful: questions whose gold is in doubt. Their rows may carry `corrected_reward`, the reward under a
+    corrected gold; without it such a question is left out of the score that trusts no doubtful gold.
     """
 
-    def __init__(self, *, doubtful: Mapping[str, Any] | Sequence[str] = ()) -> None:
+    def __init__(
+        self, *, doubtful: Mapping[str, Any] | Sequence[str] = (), spelling: Callable[[str], str] = normal_form
+    ) -> None:
+        self._spelling = spelling
         self._doubtful = frozenset(doubtful)
         self._questions: dict[str, _Question] = {}
         self._outcomes: Counter[str] = Counter()
@@ -83,9 +88,11 @@ class BenchScores:
         self._knows_planning = False
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """One graded sample. RunError where this sample of the question was added before."""
+        """One graded sample. RunError where it was added before, or its reward lies outside 0 to 1."""
         question = self._questions.setdefault(str(row["question"]), _Question())
         reward, right = float(row["reward"]), row["reward"] > 0
+        if not 0 <= reward <= 1:
+            raise RunError(f"a reward of {reward:g} is no share of a question: scores are means of rewards from 0 to 1")
         if "sample" in row:
             if int(row["sample"]) in question.samples:
                 raise RunError(f"sample {row['sample']} of question {row['question']} is there twice")
@@ -94,7 +101,7 @@ class BenchScores:
         question.lenient.append(float(row.get("lenient_reward", reward)))
         if "corrected_reward" in row:
             question.corrected.append(float(row["corrected_reward"]))
-        question.answers.append(_RIGHT if right else _answer_class(row.get("answer")))
+        question.answers.append(_RIGHT if right else self._wrong_class(row.get("answer")))
         if row.get("gold") is not None:
             question.gold = _digest(str(row["gold"]))
         self._rows += 1
@@ -103,6 +110,10 @@ class BenchScores:
         if row["finish_reason"] in ASKED:
             question.asked = True
             self._add_response(row, right)
+
+    def _wrong_class(self, answer: object) -> int:
+        """Wrong answers that are one answer have one class; a right one is the gold's, however it is written."""
+        return _SILENT if answer is None else _digest(self._spelling(str(answer))) | 2
 
     def _add_response(self, row: Mapping[str, Any], right: bool) -> None:
         tokens = int(row["num_tokens"])
@@ -262,21 +273,6 @@ def _known(value: float) -> float | None:
 
 def _exact_mean(rewards: Sequence[float]) -> Fraction:
     return sum(map(Fraction, rewards), Fraction(0)) / len(rewards)
-
-
-@lru_cache(maxsize=8192)
-def _answer_class(answer: str | None) -> int:
-    """Wrong answers that are one answer have one class; a right one is the gold's, however it is written."""
-    if answer is None:
-        return _SILENT
-    return _digest(_spelling(answer)) | 2
-
-
-def _spelling(answer: str) -> str:
-    import hicra_cli.grading as grading
-
-    normal_form = getattr(grading, "normal_form", None)
-    return normal_form(answer) if normal_form is not None else answer.strip()
 
 
 def _digest(text: str) -> int:

@@ -95,6 +95,13 @@ def test_right_answers_are_one_answer_however_they_are_written():
     assert bench_summary(rows, ks=[5])["maj_at_k"] == {"5": 1.0}
 
 
+def test_wrong_answers_vote_together_however_they_are_written():
+    # three spellings of one half against two right ones
+    answers = ["0.5", "1/2", r"\frac12", "2", "2"]
+    rows = [row("a", sample, answer == "2", answer) for sample, answer in enumerate(answers)]
+    assert bench_summary(rows, ks=[5])["maj_at_k"] == {"5": 0.0}
+
+
 def test_missing_and_repeated_samples_are_refused():
     with pytest.raises(RunError, match="between 3 and 4 samples"):
         bench_summary(matrix()[:-1], ks=[])
@@ -102,6 +109,12 @@ def test_missing_and_repeated_samples_are_refused():
         bench_summary([*matrix(), row("a", 2, 1)], ks=[])
     with pytest.raises(RunError, match="no sample"):
         bench_summary([], ks=[])
+
+
+@pytest.mark.parametrize("reward", [2.0, -0.5, math.nan, math.inf])
+def test_rewards_that_are_no_shares_are_refused(reward):
+    with pytest.raises(RunError, match="no share"):
+        bench_summary([{**row("a", 0, 1), "reward": reward}], ks=[])
 
 
 def test_lenient_extraction_has_its_own_average():
