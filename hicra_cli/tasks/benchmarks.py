@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from hicra_cli.core.errors import ConfigError, DataError
 from hicra_cli.core.records import Prompt
-from hicra_cli.tasks.benchmark_rows import KnownRows, difference, gold_key, known_rows, question_key, rows_sha256
+from hicra_cli.tasks.benchmark_checks import doubts_of, faults_of, is_published, remarks_on
+from hicra_cli.tasks.benchmark_rows import known_rows, rows_sha256
 from hicra_cli.tasks.benchmark_specs import BenchmarkSpec, Doubt, HubSource, groups, known_names, known_spec, read_spec
 from hicra_cli.tasks.hub import Settings, hub_files, hub_rows
 from hicra_cli.tasks.problems import Fields, named_fields, prompts_from
@@ -30,7 +31,6 @@ _FILES = (*SUFFIXES, PARQUET)
 _SPECS = (".yaml", ".yml")
 _HUB_ID = re.compile(r"hf:([\w.-]+/[\w.-]+?)(?::([\w.+-]+|\*))?(?:@([0-9a-f]{40}))?")
 _GIVEN = Settings("eval.bench", "eval.split")
-_SHOWN = 3  # questions that a warning names
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,7 @@ def load_benchmark(
     if name == COUNTDOWN:
         bench = _countdown(countdown_questions, countdown_numbers)
     elif name.endswith(_SPECS):
-        spec = read_spec(Path(name).expanduser())
-        bench = _of_spec(spec, _own_path(spec, Path(name).expanduser()), accept=accept_other_data)
+        bench = _own(Path(name).expanduser(), accept=accept_other_data)
     elif name in known_names():
         spec = known_spec(name)
         bench = _of_spec(spec, _local_copy(name, data_dir), accept=accept_other_data, looked_in=data_dir)
@@ -123,77 +122,31 @@ def _countdown(questions: int, numbers: Literal[3, 4]) -> Benchmark:
 
 def _of_spec(spec: BenchmarkSpec, path: Path | None, *, accept: bool, looked_in: Path | None = None) -> Benchmark:
     """A described benchmark, read from its local copy or from the hub, and checked."""
-    known = known_rows(spec.name)
     rows = _hub_rows(spec, looked_in) if path is None else _local_rows(path, spec)
     fields = named_fields(spec.fields, where=f"{spec.name}: fields", fallback=path is not None)
-    prompts = tuple(prompts_from(rows, prefix=spec.name, fields=fields, rename=known.name_of, qualified=path is None))
+    rename = known_rows(spec.name).name_of
+    prompts = tuple(prompts_from(rows, prefix=spec.name, fields=fields, rename=rename, qualified=path is None))
     source = str(path) if path is not None else spec.hub.dataset if spec.hub is not None else ""
-    bench = replace(
-        _maths(spec.name, prompts, source),
-        default_samples=spec.samples,
-        revision=spec.hub.revision if path is None and spec.hub is not None else None,
-        licence=spec.licence,
-        instruction=spec.instruction,
-        notes=tuple(spec.notes),
-        doubtful=_doubtful(spec, prompts, known),
-    )
-    faults = list(_faults(spec, bench, known, pinned=bench.revision is not None))
+    revision = spec.hub.revision if path is None and spec.hub is not None else None
+    faults = faults_of(spec, prompts, pinned=revision is not None)
     if faults and not accept:
         raise DataError(
             f"this copy of {spec.name} is not the published one: {'; '.join(faults)}",
-            where=bench.source,
+            where=source,
             fix="Get the published set, evaluate your own under a name of its own (--bench FILE), "
             "or set eval.accept_other_data to true",
         )
-    warnings = [*faults, *_remarks(spec, bench, known)]
-    return replace(bench, warnings=tuple(f"{spec.name}: {each}: {bench.source}" for each in warnings))
-
-
-def _faults(spec: BenchmarkSpec, bench: Benchmark, known: KnownRows, *, pinned: bool) -> Iterable[str]:
-    """What makes scores over this copy another benchmark's. A commit of the hub cannot change: there only the count."""
-    if spec.questions and len(bench.prompts) not in spec.questions:
-        published = " or ".join(str(count) for count in spec.questions)
-        yield f"it has {len(bench.prompts)} questions, the published set has {published}"
-    if not _is_published(spec, bench) and not pinned:
-        others = difference(bench.prompts, known).other_golds if known.golds else ()
-        if others or (spec.rows_sha256 and not known.golds):
-            yield f"{_some(others)} of another set or with another gold" if others else "its digest is another one"
-
-
-def _remarks(spec: BenchmarkSpec, bench: Benchmark, known: KnownRows) -> Iterable[str]:
-    """What a reader of the score should know of this copy."""
-    if not known.golds or _is_published(spec, bench):
-        return
-    found = difference(bench.prompts, known)
-    if found.reworded and len(found.reworded) < len(bench.prompts):
-        yield f"{_some(found.reworded)} worded otherwise than in the published set"
-    if found.other_golds and bench.revision is not None:
-        yield f"{_some(found.other_golds)} with another gold than in the copy this was checked with"
-    if found.missing:
-        yield f"without {_some(found.missing)}"
-
-
-def _is_published(spec: BenchmarkSpec, bench: Benchmark) -> bool:
-    return bench.rows_sha256 in spec.rows_sha256.values()
-
-
-def _some(ids: Sequence[str]) -> str:
-    shown = ", ".join(ids[:_SHOWN])
-    return f"{len(ids)} question{'s' * (len(ids) > 1)} ({shown}{', …' * (len(ids) > _SHOWN)})"
-
-
-def _doubtful(spec: BenchmarkSpec, prompts: Iterable[Prompt], known: KnownRows) -> dict[str, Doubt]:
-    """The doubts about golds that this copy has: another copy may have corrected some."""
-    doubts = {each.id: each for each in spec.doubtful}
-    asked = [(prompt, doubts[prompt.id]) for prompt in prompts if prompt.id in doubts]
-    return {doubt.id: doubt for prompt, doubt in asked if _is_doubted(prompt, doubt, known)}
-
-
-def _is_doubted(prompt: Prompt, doubt: Doubt, known: KnownRows) -> bool:
-    gold = gold_key(prompt.answer)
-    if doubt.gold is not None:
-        return gold == gold_key(doubt.gold)
-    return known.golds.get(question_key(prompt.text), gold) == gold
+    remarks = [*faults, *remarks_on(spec, prompts, pinned=revision is not None)]
+    return replace(
+        _maths(spec.name, prompts, source),
+        default_samples=spec.samples,
+        warnings=tuple(f"{spec.name}: {each}: {source}" for each in remarks),
+        revision=revision,
+        licence=spec.licence,
+        instruction=spec.instruction,
+        doubtful=doubts_of(spec, prompts),
+        notes=tuple(spec.notes),
+    )
 
 
 def _local_copy(name: str, data_dir: Path | None) -> Path | None:
@@ -202,11 +155,14 @@ def _local_copy(name: str, data_dir: Path | None) -> Path | None:
     return found[0] if found else None
 
 
-def _own_path(spec: BenchmarkSpec, yaml: Path) -> Path | None:
-    """Where a user's benchmark lies, None for the hub. Raises ConfigError where its YAML names neither."""
+def _own(yaml: Path, *, accept: bool) -> Benchmark:
+    """A user's description. Raises ConfigError where it names no source, or has the name of a shipped benchmark."""
+    spec = read_spec(yaml)
+    if spec.name in (COUNTDOWN, *known_names(), *groups()):
+        raise ConfigError(f"{spec.name} is the name of a shipped benchmark", where=str(yaml), fix="Choose another name")
     if spec.path is None and spec.hub is None:
         raise ConfigError("the benchmark has neither path nor hub", where=str(yaml), fix="Add one of them")
-    return None if spec.path is None else yaml.parent / Path(spec.path).expanduser()
+    return _of_spec(spec, None if spec.path is None else yaml.parent / Path(spec.path).expanduser(), accept=accept)
 
 
 def _local_rows(path: Path, spec: BenchmarkSpec) -> Iterable[tuple[str, Mapping[str, Any]]]:
@@ -245,12 +201,9 @@ def _unnamed(name: str, fields: Fields, split: str | None) -> Benchmark:
     """A file, a folder or a data set of the hub, read by the user's field names."""
     path = Path(name).expanduser()
     if name.endswith(_FILES):
-        return _maths(
-            _slug(path.name), tuple(prompts_from(file_rows(path), prefix=_slug(path.name), fields=fields)), name
-        )
+        return _read(_slug(path.name), file_rows(path), name, fields)
     if name and path.is_dir():
-        rows = folder_or_saved_rows(path, split=split or "test", settings=_GIVEN)
-        return _maths(_slug(path.name), tuple(prompts_from(rows, prefix=_slug(path.name), fields=fields)), name)
+        return _read(_slug(path.name), folder_or_saved_rows(path, split=split or "test", settings=_GIVEN), name, fields)
     found = _HUB_ID.fullmatch(name)
     if found is None:
         raise _unknown(name)
@@ -264,8 +217,15 @@ def _unnamed(name: str, fields: Fields, split: str | None) -> Benchmark:
         settings=_GIVEN,
     )
     slug = _slug(dataset if subset in (None, "*") else f"{dataset}-{subset}")
-    bench = _maths(slug, tuple(prompts_from(rows, prefix=slug, fields=fields)), name.removeprefix(HUB))
-    return replace(bench, revision=revision)
+    return replace(_read(slug, rows, name.removeprefix(HUB), fields), revision=revision)
+
+
+def _read(name: str, rows: Iterable[tuple[str, Mapping[str, Any]]], source: str, fields: Fields) -> Benchmark:
+    bench = _maths(name, tuple(prompts_from(rows, prefix=name, fields=fields)), source)
+    if name not in known_names() or is_published(known_spec(name), bench.prompts):
+        return bench
+    note = f"{name}: it is named like a shipped benchmark, but its questions or golds are others: {source}"
+    return replace(bench, warnings=(note,))
 
 
 def _maths(name: str, prompts: tuple[Prompt, ...], source: str) -> Benchmark:

@@ -146,6 +146,19 @@ def test_a_malformed_yaml_names_its_line(tmp_path, line, place, what):
     assert failure.value.where == f"{path}{place}"
 
 
+@pytest.mark.parametrize("name", ["gsm8k", "countdown", "paper-text"])
+def test_a_users_yaml_cannot_pass_for_a_shipped_benchmark(tmp_path, name):
+    path = write(tmp_path / "mine.yaml", [f"name: {name}\npath: q.jsonl"])
+    with pytest.raises(ConfigError, match="name of a shipped benchmark"):
+        load_benchmark(str(path), data_dir=None)
+
+
+def test_a_file_named_like_a_shipped_benchmark_is_told_apart(tmp_path):
+    path = write(tmp_path / "gsm8k.jsonl", ROWS)
+    [warning] = load_benchmark(str(path), data_dir=None).warnings
+    assert "named like a shipped benchmark" in warning
+
+
 def test_a_yaml_without_a_source_is_refused(tmp_path):
     path = write(tmp_path / "mine.yaml", ["name: mine"])
     with pytest.raises(ConfigError, match="neither path nor hub"):
@@ -272,6 +285,11 @@ def test_one_changed_gold_in_a_real_set_is_refused_by_name(data_dir, tmp_path, n
     write(tmp_path / f"{name}.jsonl", rows)
     with pytest.raises(DataError, match=re.escape(f"1 question ({rows[5]['id']}) of another set")):
         load_benchmark(name, data_dir=tmp_path)
+
+
+def test_a_real_set_given_as_a_file_is_the_set(data_dir):
+    bench = load_benchmark(str(data_dir / "bench" / "aime25.jsonl"), data_dir=None)
+    assert (bench.name, bench.warnings) == ("aime25", ())
 
 
 def test_a_reworded_or_reordered_real_set_is_still_the_set(data_dir, tmp_path):
