@@ -24,8 +24,11 @@ def build_engine(
     """The configured engine over `policy`.
 
     A LoadedPolicy is shared with the transformers engine (the trainer's own module; its updates cost nothing). vLLM
-    loads the directory itself. `longest_prompt` (tokens), where known, bounds the memory vLLM sets aside.
+    loads the directory itself. `longest_prompt` (tokens), where known, bounds the memory vLLM sets aside. The engine
+    openai samples from a server, so ConfigError is raised where it is to share a policy's weights.
     """
+    if config.engine.name == "openai":
+        return _served(config, policy)
     device = resolve_device(config)
     dtype = resolve_dtype(config, device)
     if config.engine.name == "vllm":
@@ -51,6 +54,18 @@ def build_engine(
     if threads == "probe" and device.type == "cpu":
         engine.threads = fastest_threads(engine, most=torch.get_num_threads())
     return engine
+
+
+def _served(config: HicraConfig, policy: LoadedPolicy | str | Path) -> Engine:
+    from hicra_cli.engine.openai_engine import OpenAIEngine
+
+    if isinstance(policy, LoadedPolicy):
+        raise ConfigError(
+            "the engine openai samples from a server's weights, not from those of this run: it is for eval only",
+            where="engine.name",
+            fix="Use `--set engine.name=transformers` or `vllm`",
+        )
+    return OpenAIEngine(policy_directory(policy), config.engine)
 
 
 def resolve_device(config: HicraConfig) -> torch.device:
