@@ -195,6 +195,7 @@ def publish_evaluation(registry, name, policy, rewards):
             "reward": each,
             "num_tokens": 5,
             "finish_reason": "stop",
+            "outcome": "correct" if each else "wrong",
         }
         for n, each in enumerate(rewards)
     ]
