@@ -52,7 +52,7 @@ def plan(config: HicraConfig, registry: Registry) -> Plan:
         "sampling": config.eval.sampling.model_dump(mode="json"),
         "pass_k": config.eval.pass_k,
         "task": config.task.model_dump(mode="json", include=PROMPT_FIELDS),
-        "engine": {"name": config.engine.name, "dtype": config.engine.dtype},
+        "engine": config.engine.identity,
         "grader": GRADER_VERSION,
         "seed": config.seed,
     }

@@ -149,6 +149,9 @@ def _engine(space: Workspace) -> dict[str, Any]:
     from hicra_cli.engine.factory import resolve_device, resolve_dtype
 
     config = space.config
+    if config.engine.name == "openai":
+        # Version, precision and batches of a server are its own; what it does not say is not made up.
+        return {**config.engine.identity, "dtype": None, "version": None, "note": ENGINE_NOTE}
     device = resolve_device(config)
     batch = config.engine.model_dump(
         mode="json", include={"max_rows", "max_model_len", "enforce_eager", "tensor_parallel"}
