@@ -21,7 +21,7 @@ def majority_at_k(classes: Sequence[Class], num_silent: int, k: int) -> float:
     """maj@k of one question; nan where k exceeds its samples.
 
     classes: (votes, score) of every distinct answer; num_silent: samples without an answer. Exact up to rounding
-    (about 1e-12). 64 samples take milliseconds; 1024, with k = 512, from a tenth of a second to 17 where all differ.
+    (about 1e-12). 64 samples take milliseconds; 1024, with k = 512, from a second to 12 where all answers differ.
     Raises ValueError for counts that cannot be.
     """
     if k < 1 or num_silent < 0 or any(votes < 1 for votes, _ in classes):
@@ -43,7 +43,7 @@ def _majority(classes: tuple[Class, ...], num_silent: int, k: int) -> float:
     )
     contested = [winning for winning in _likely_winners(classes, k, num_samples) if 2 * winning <= k]
     won = math.fsum(_won_with(classes, num_silent, k, num_samples, winning) for winning in contested)
-    return min(1.0, alone + won / float(_chances(num_samples, k / num_samples, k)[k]))
+    return min(1.0, alone + won / float(_chances(num_samples, num_samples, k, k)[k]))
 
 
 def _plain_vote(classes: Sequence[Class]) -> float:
@@ -73,13 +73,12 @@ def _won_with(classes: Sequence[Class], num_silent: int, k: int, num_samples: in
     So all terms are probabilities, and nothing overflows. table[0, j, t]: the probability of j samples drawn so far, no
     class beyond `winning` votes, t classes with exactly so many; table[1] has these times the sum of the t scores.
     """
-    chance = k / num_samples
     rivals = [each for each in classes if each[0] >= winning]
     others = num_silent + sum(votes for votes, _ in classes if votes < winning)  # they cannot reach `winning`
     table = np.zeros((2, k + 1, k // winning + 1))
-    table[0, :, 0] = _chances(others, chance, k)
+    table[0, :, 0] = _chances(others, num_samples, k, k)
     for votes, score in rivals:
-        chances = _chances(votes, chance, winning)
+        chances = _chances(votes, num_samples, k, winning)
         placed = chances[winning] * table[:, : k + 1 - winning, :-1]
         placed[1] += score * placed[0]
         table = _drawn(table, chances[:winning])
@@ -103,28 +102,19 @@ def _drawn(table: NDArray[np.float64], chances: NDArray[np.float64]) -> NDArray[
 @lru_cache(maxsize=4096)
 def _votes_drawn(num_samples: int, votes: int, k: int) -> NDArray[np.float64]:
     """(min(votes, k) + 1,) hypergeometric probabilities of 0, 1, … votes of a class among k of the samples."""
+    ways = math.comb(num_samples, k)
     drawn = range(min(votes, k) + 1)
-    log_all = _log_ways(num_samples, k)
-    return np.array(
-        [
-            math.exp(_log_ways(votes, each) + _log_ways(num_samples - votes, k - each) - log_all)
-            if k - each <= num_samples - votes
-            else 0.0
-            for each in drawn
-        ]
-    )
+    return np.array([math.comb(votes, each) * math.comb(num_samples - votes, k - each) / ways for each in drawn])
 
 
 @lru_cache(maxsize=4096)
-def _chances(count: int, chance: float, limit: int) -> NDArray[np.float64]:
-    """(limit + 1,) binomial probabilities that 0 … limit of `count` samples are drawn; chance inside (0, 1)."""
-    log_in, log_out = math.log(chance), math.log1p(-chance)
+def _chances(count: int, num_samples: int, k: int, limit: int) -> NDArray[np.float64]:
+    """(limit + 1,) probabilities that 0 … limit of `count` samples are drawn, each with the chance k / n.
+
+    Integers divided once: correctly rounded whatever their size.
+    """
+    ways = num_samples**count
     chances = np.zeros(limit + 1)
     for drawn in range(min(count, limit) + 1):
-        chances[drawn] = math.exp(_log_ways(count, drawn) + drawn * log_in + (count - drawn) * log_out)
+        chances[drawn] = math.comb(count, drawn) * k**drawn * (num_samples - k) ** (count - drawn) / ways
     return chances
-
-
-def _log_ways(count: int, drawn: int) -> float:
-    """log C(count, drawn)."""
-    return math.lgamma(count + 1) - math.lgamma(drawn + 1) - math.lgamma(count - drawn + 1)

@@ -21,7 +21,7 @@ def differences_of(evaluations: Sequence[ScoredEvaluation], benches: Sequence[st
         concerned: dict[str, list[str]] = {}
         for bench in benches:
             told = [value for each in evaluations if bench in each.benches and (value := read(each, bench)) is not None]
-            values = list(dict.fromkeys(map(_shown, told)))
+            values = list(dict.fromkeys(map(_shown, _differing(told))))
             if len(values) > 1:
                 concerned.setdefault(" and ".join(values), []).append(bench)
         found += [f"{', '.join(names)}: {what}: {values}" for values, names in concerned.items()]
@@ -66,6 +66,15 @@ _SETTINGS: Mapping[str, Reader] = {
     "the engines differ": _of_summary("engine", "name"),
     "the engine versions differ": _of_summary("engine", "version"),
 }
+
+
+def _differing(told: Sequence[Any]) -> list[Any]:
+    """Of several sections what is not the same in all; other values as they are."""
+    if not all(isinstance(each, Mapping) for each in told):
+        return list(told)
+    names = sorted({name for each in told for name in each})
+    kept = [name for name in names if len({repr(each.get(name)) for each in told}) > 1]
+    return [{name: each[name] for name in kept if name in each} for each in told]
 
 
 def _shown(value: Any) -> str:

@@ -169,13 +169,13 @@ def _rank(member: _Policy) -> int:
 
 
 def _labels(members: Sequence[_Policy]) -> list[str]:
-    """The methods; where several rows have the same, with the policy, and last with the evaluation."""
-    labels = [each.method for each in members]
-    for more in (lambda each: each.policy, lambda each: next(iter(each.benches.values()))[0]):
-        labels = [
-            f"{label} ({more(each)})" if labels.count(label) > 1 else label
-            for label, each in zip(labels, members, strict=True)
-        ]
+    """The methods; where several rows have the same, with the policy, or the evaluation where that is the same too."""
+    methods = [each.method for each in members]
+    policies = [(each.method, each.policy) for each in members]
+    labels = []
+    for each, method, policy in zip(members, methods, policies, strict=True):
+        told = each.policy if policies.count(policy) == 1 else next(iter(each.benches.values()))[0]
+        labels.append(method if methods.count(method) == 1 else f"{method} ({told})")
     return labels
 
 

@@ -115,7 +115,7 @@ def test_equal_methods_are_told_apart(entry):
     assert labels == ["GRPO (policy:grpo@v1)", "GRPO (policy:grpo@v2)"]
     same = entry("GRPO", rewards("0"), name="evaluation:c@v1")
     labels = [each.label for each in score_table([entry("GRPO", rewards("1")), same]).groups[0][1]]
-    assert labels == ["GRPO (policy:grpo@v1) (evaluation:grpo@v1)", "GRPO (policy:grpo@v1) (evaluation:c@v1)"]
+    assert labels == ["GRPO (evaluation:grpo@v1)", "GRPO (evaluation:c@v1)"]
 
 
 def test_without_grpo_the_base_is_the_reference(entry):
