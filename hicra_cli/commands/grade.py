@@ -1,5 +1,6 @@
 """hicra grade"""
 
+import json
 import os
 import shlex
 import time
@@ -15,7 +16,6 @@ from hicra_cli.commands.options import Knob
 from hicra_cli.commands.session import Report, Session
 from hicra_cli.commands.stage import single_app
 from hicra_cli.core.errors import RunError, UsageError
-from hicra_cli.core.output import json_line
 
 if TYPE_CHECKING:
     from hicra_cli.grading.log_reader import Entry, LogReader
@@ -220,7 +220,7 @@ def _stream(
         for entries in reader.batches():
             batch = judge(entries)
             tally.add(batch)
-            lines.writelines(json_line(row) + "\n" for row in report.rows(batch))
+            lines.writelines(json.dumps(row, allow_nan=False) + "\n" for row in report.rows(batch))
             lines.flush()
     except BrokenPipeError:
         session.output.abandon_results()

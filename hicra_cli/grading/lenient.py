@@ -5,7 +5,8 @@ The rules in their order; of each the last place in the text after the thinking 
 1. `box`        a complete `\boxed{...}` or `\fbox{...}`, the strict rule;
 2. `bare box`   `\boxed 42`, or a box that lost its backslash (`boxed{42}`);
 3. `####`       what follows GSM8K's mark on its line;
-4. `phrase`     what follows "(final) answer is" or "(final) answer:" up to the end of its sentence or line;
+4. `phrase`     what follows "(final) answer is" or "(final) answer:" up to the end of its sentence or line; of a whole
+                sentence its last formula, else its last number;
 5. `maths`      the content of the last `$...$`, `$$...$$`, `\(...\)` or `\[...\]`; of an equation its right side;
 6. `number`     the last number.
 
@@ -23,7 +24,10 @@ _BARE_BOX = re.compile(r"\\(?:boxed|fbox)[ \t]{0,8}([^\s{}$\\]{1,60})|(?<![\\a-z
 _MARK = "####"
 _PHRASE = re.compile(r"\b(?:final\s{1,4})?answer(?:\s{1,4}is\b|\s{0,4}:)(?:\s{0,4}[:=])?", re.IGNORECASE)
 _MARKUP = re.compile(r"^[\s*_`:=]+|[\s*_`]+$")
-_SENTENCE_END = re.compile(r"\.(?=\s|$)|\n|\*\*(?=\s|$)")
+_SENTENCE_END = re.compile(r"[.!](?=[\s*]|$)|\n")
+_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
+_SENTENCE_WORDS = 2  # so many, the first of them at the start, are a sentence about the answer, not the answer
+_UNFINISHED = tuple("=+-*/<>")
 _MATHS = re.compile(r"\\\(|\\\[|\\\)|\\\]|(?<!\\)\$\$?")
 _CLOSES = {"\\(": "\\)", "\\[": "\\]", "$": "$", "$$": "$$"}
 _NUMBER = re.compile(r"(?<![\w.])[-+\u2212]?\$?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?(?!\w)%?|[-+]?\.\d+")
@@ -73,7 +77,10 @@ def _phrase(text: str) -> str | None:
     if formula is not None:
         return formula
     end = _SENTENCE_END.search(said)
-    return _MARKUP.sub("", said[: end.start()] if end else said).rstrip(".,;") or None
+    sentence = _MARKUP.sub("", said[: end.start()] if end else said).rstrip(".,;")
+    if sentence[:1].isalpha() and len(_WORD.findall(sentence)) >= _SENTENCE_WORDS:
+        return _maths(sentence) or _number(sentence) or sentence
+    return sentence or None
 
 
 def _formula_at_start(text: str) -> str | None:
@@ -85,15 +92,26 @@ def _formula_at_start(text: str) -> str | None:
 
 
 def _maths(text: str) -> str | None:
-    """The last complete formula between delimiters; a formula that never closes is none."""
+    """The last complete formula between delimiters; a formula that never closes is none, nor is an amount of money."""
     content, opened = None, None
     for sign in _MATHS.finditer(text):
-        if opened is not None and sign.group() == _CLOSES[opened.group()]:
+        closes = opened is not None and sign.group() == _CLOSES[opened.group()]
+        if opened is not None and closes and (sign.group() != "$" or _is_formula(text, opened.end(), sign.start())):
             inner = text[opened.end() : sign.start()].strip()
             content, opened = inner or content, None
         elif sign.group() in _CLOSES:
             opened = sign
     return None if content is None else _right_side(content)
+
+
+def _is_formula(text: str, start: int, end: int) -> bool:
+    """Whether two dollar signs enclose a formula and not what stands between two prices: "$5 each, so $10"."""
+    if end - start > LONGEST_PHRASE or start == end or text[end + 1 : end + 2].isdigit():
+        return False
+    content = text[start:end]
+    if "\n" in content or content.rstrip().endswith(_UNFINISHED):
+        return False
+    return content[0].isspace() == content[-1].isspace()
 
 
 def _right_side(formula: str) -> str:

@@ -251,15 +251,19 @@ def _as_verdict(value: object) -> bool | None:
 
 
 def _first(row: Row, paths: Sequence[str]) -> Any:
-    return next((value for path in paths if (value := _at(row, path)) is not None), None)
+    for path in paths:
+        value = _at(row, path)
+        if value is not None:
+            return value
+    return None
 
 
 def _at(row: Any, path: str) -> Any:
     """The value at a path; a field whose own name holds dots counts first."""
-    if isinstance(row, Mapping) and path in row:
-        return row[path]
+    if isinstance(row, dict) and (path in row or "." not in path):
+        return row.get(path)
     for part in path.split("."):
-        if isinstance(row, Mapping):
+        if isinstance(row, dict):
             row = row.get(part)
         elif isinstance(row, list) and part.isdecimal() and int(part) < len(row):
             row = row[int(part)]

@@ -17,7 +17,7 @@ from hicra_cli.core.records import Outcome, Verdict
 from hicra_cli.grading.equivalence import over_limit
 from hicra_cli.grading.log_layouts import Id, Sample
 from hicra_cli.grading.log_reader import Entry, Fault, json_rows
-from hicra_cli.grading.normal import clean, identity
+from hicra_cli.grading.normalform import normal_form
 from hicra_cli.grading.policy_pool import PolicyPool
 from hicra_cli.grading.pool import KEPT_ANSWER, GradingPool, Mode
 
@@ -110,7 +110,8 @@ class Changes:
         self._old = None if old is None else _earlier(old)
         self._name = str(old)
         self._seen = 0
-        self._counts = Counter(dict.fromkeys(("unchanged", "now_correct", "now_wrong", "no_earlier_verdict"), 0))
+        names = ("unchanged", "now_correct", "now_wrong", "no_earlier_verdict", "correct_before", "correct_after")
+        self._counts = Counter(dict.fromkeys(names, 0))
 
     def rows(self, batch: Sequence[Graded]) -> list[Row]:
         before = [_before(each.entry) for each in batch] if self._old is None else self._read(batch)
@@ -118,7 +119,10 @@ class Changes:
         for graded, earlier in zip(batch, before, strict=True):
             if earlier is None:
                 self._counts["no_earlier_verdict"] += 1
-            elif earlier == graded.correct:
+                continue
+            self._counts["correct_before"] += earlier
+            self._counts["correct_after"] += graded.correct
+            if earlier == graded.correct:
                 self._counts["unchanged"] += 1
             else:
                 self._counts["now_correct" if graded.correct else "now_wrong"] += 1
@@ -201,7 +205,7 @@ def verdict_row(graded: Graded) -> Row:
 @lru_cache(maxsize=4096)
 def _normal(gold: str) -> str:
     """The gold in the one spelling of its value; a gold too large to be read as it stands."""
-    return (gold if over_limit(gold) is not None else identity(clean(gold)))[:KEPT_ANSWER]
+    return (gold if over_limit(gold) is not None else normal_form(gold))[:KEPT_ANSWER]
 
 
 def _before(entry: Entry) -> bool | None:

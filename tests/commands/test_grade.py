@@ -258,6 +258,7 @@ def test_what_changed_since_an_earlier_grading_is_told(tmp_path):
     changed = hicra("grade", "--jsonl", source, "--diff", old, cwd=tmp_path, check=0)
     assert [(row["id"], row["before"], row["correct"]) for row in lines(changed.stdout)] == [(7, False, True)]
     assert "8 unchanged, 1 now correct, 0 now wrong" in changed.stderr
+    assert "0 correct before, 1 correct after" in changed.stderr
 
 
 @pytest.mark.parametrize(
