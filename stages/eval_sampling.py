@@ -5,7 +5,7 @@ then short. A question that does not fit into the model's context becomes rows o
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def sample_missing(space: Workspace, exam: Exam, sampled: KeptLines[Key], gradin
 
 
 def missing_questions(
-    exam: Exam, tokenizer: Any, policy: Path, sampled: KeptLines[Key], config: HicraConfig
+    exam: Exam, tokenizer: Any, policy: Path, sampled: Container[object], config: HicraConfig
 ) -> list[Question]:
     """The questions of which samples are missing, templated, those of benchmarks with long responses first."""
     context = context_of(policy, config)
@@ -120,7 +120,8 @@ def context_of(policy: Path, config: HicraConfig) -> int:
 
     model = AutoConfig.from_pretrained(policy, local_files_only=True, trust_remote_code=False)
     limit = getattr(model.get_text_config(decoder=True), "max_position_embeddings", None) or 1 << 30
-    return min(int(limit), config.engine.max_model_len or 1 << 30) if config.engine.name == "vllm" else int(limit)
+    chosen = None if config.engine.name == "transformers" else config.engine.max_model_len
+    return min(int(limit), chosen or 1 << 30)
 
 
 def sample_row(rollout: Rollout, prompt_text: str, seed: int, planning: Planning) -> Row:
@@ -199,6 +200,8 @@ def _generate(
 
         requests = [each.request for each in asked]
         engine.generate(requests, config.eval.sampling, Draws(config.seed, PURPOSE), on_rollout=keep, keep=False)
+    for remark in getattr(engine, "remarks", ()):  # of a server that was asked: what it did not tell or know
+        space.progress.warn(remark)
     _report_speed(space, speed)
 
 

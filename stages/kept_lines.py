@@ -46,7 +46,7 @@ class KeptLines(Generic[K]):
     def __len__(self) -> int:
         return len(self._places)
 
-    def __contains__(self, key: K) -> bool:
+    def __contains__(self, key: object) -> bool:
         return key in self._places
 
     def add(self, row: Mapping[str, Any]) -> None:

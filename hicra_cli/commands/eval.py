@@ -33,6 +33,7 @@ KNOBS = (
 )
 Layout = Literal["terminal", "markdown", "latex", "csv"]
 
+Probe = Annotated[bool, typer.Option("--probe", help="--dry-run: also sample for a moment to estimate the time.")]
 Compare = Annotated[
     tuple[str, str] | None,
     typer.Option("--compare", metavar="A B", help="Instead of sampling: the difference B - A, paired by question."),
@@ -63,6 +64,7 @@ def evaluate(
     dry_run: DryRun = False,
     force: Force = False,
     resume: Resume = False,
+    probe: Probe = False,
     compare: Compare = None,
     table: Tabulate = [],  # noqa: B006 (typer's way of a repeatable option)
     merge: Merge = [],  # noqa: B006
@@ -82,6 +84,8 @@ def evaluate(
       hicra eval
       hicra eval --bench aime24,amc23 --data-dir data --policy ./model
       hicra eval --bench my-questions.jsonl --samples 8
+      hicra eval --bench aime24 --shard 2/8
+      hicra eval --bench paper-text --policy ./model --dry-run --probe
       hicra eval --compare evaluation:grpo evaluation:hicra
       hicra eval --table evaluation:base --table evaluation:grpo --table evaluation:hicra --layout latex
       hicra eval --bench paper-text --check-overlap train.jsonl
@@ -107,7 +111,7 @@ def evaluate(
     if merge:
         from hicra_cli.commands.eval_merge import merge_evaluations
 
-        return merge_evaluations(session, listed(merge), force=force)
+        return merge_evaluations(session, listed(merge), force=force, dry_run=dry_run)
     if check_overlap:
         from hicra_cli.commands.eval_overlap import check_training_data
 
@@ -116,7 +120,13 @@ def evaluate(
         from hicra_cli.commands.eval_read import read_evaluation
 
         return read_evaluation(session, read, failures=failures, output=output)
-    return run_stage(session, dry_run=dry_run, force=force, resume=resume)
+    if probe and not dry_run:
+        raise UsageError("--probe measures for a plan", fix="Give it with --dry-run")
+    if dry_run:
+        from hicra_cli.commands.eval_plan import preview_evaluation
+
+        return preview_evaluation(session, probe=probe)
+    return run_stage(session, dry_run=False, force=force, resume=resume)
 
 
 def listed(values: list[str]) -> list[str]:
