@@ -64,14 +64,31 @@ def read_function(levels: Levels, name: str) -> Node:
 
 
 def times(left: Node, right: Node) -> Node:
-    """A product, flat as long as it grows to the right."""
+    """A product, flat as long as it grows to the right; a matrix or vector is multiplied entry by entry."""
+    for factor, other in ((left, right), (right, left)):
+        if is_vector(factor) and isinstance(factor, Op) and not is_vector(other):
+            return Op(factor.name, tuple(times(entry, other) for entry in factor.args))
     if isinstance(left, Op) and left.name == "*":
         return Op("*", (*left.args, right))
     return Op("*", (left, right))
 
 
+def quotient(left: Node, right: Node) -> Node:
+    """A fraction; a matrix or vector is divided entry by entry."""
+    if is_vector(left) and isinstance(left, Op) and not is_vector(right):
+        return Op(left.name, tuple(quotient(entry, right) for entry in left.args))
+    return Op("/", (left, right))
+
+
+def is_vector(node: Node) -> bool:
+    """Whether a tree is a matrix, a row of one, or a tuple in round brackets."""
+    return isinstance(node, Op) and node.name in ("matrix", "row", "tuple()")
+
+
 def negative(node: Node) -> Node:
     """The negative of a value; of a number, the negative number."""
+    if is_vector(node) and isinstance(node, Op):
+        return Op(node.name, tuple(negative(entry) for entry in node.args))
     if isinstance(node, Num):
         return Num(-node.value, node.decimal)
     return Op("neg", (node,))

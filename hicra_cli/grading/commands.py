@@ -129,12 +129,28 @@ def _between(closing: str, name: str) -> Callable[[Levels], Node]:
 
 
 def _escaped_set(levels: Levels) -> Node:
-    if levels.cursor.take("\\}", "\\rbrace"):
+    r"""Elements, or a condition on one letter: `\{x : x > 3\}` is the set of that condition."""
+    cursor = levels.cursor
+    if cursor.take("\\}", "\\rbrace"):
         return EMPTY_SET
-    node = levels.elements()
-    if not levels.cursor.take("\\}", "\\rbrace"):
+    condition = _condition(levels)
+    node = condition or Op("set", listed(levels.elements()))
+    if not cursor.take("\\}", "\\rbrace"):
         raise Unreadable("a set does not close")
-    return Op("set", listed(node))
+    return node
+
+
+def _condition(levels: Levels) -> Node | None:
+    r"""What comes behind `x :` or `x \in \mathbb{R} \mid`; None, and nothing read, where there is no such bar."""
+    cursor = levels.cursor
+    start = cursor.place
+    if cursor.next().kind == "sym":
+        if cursor.take("\\in") and cursor.take("\\mathbb"):
+            cursor.script()
+        if cursor.take(":", "|", "\\vert"):
+            return levels.elements()
+    cursor.place = start
+    return None
 
 
 def _angle_tuple(levels: Levels) -> Node:
@@ -209,15 +225,19 @@ def _series(name: str) -> Callable[[Levels], Node]:
     return read
 
 
-def _angle(levels: Levels) -> Node:
-    """An angle by its letters is one name."""
-    names = []
-    while levels.cursor.peek().kind == "sym":
-        letter = levels.cursor.next().value
-        names.append(letter + ("_" + levels.cursor.script() if levels.cursor.take("_") else ""))
-    if not names:
-        raise Unreadable("an angle without letters")
-    return Sym("angle:" + ".".join(names))
+def _figure(name: str) -> Callable[[Levels], Node]:
+    """An angle, a triangle … by its letters is one name."""
+
+    def read(levels: Levels) -> Node:
+        names = []
+        while levels.cursor.peek().kind == "sym":
+            letter = levels.cursor.next().value
+            names.append(letter + ("_" + levels.cursor.script() if levels.cursor.take("_") else ""))
+        if not names:
+            raise Unreadable(f"{name} without letters")
+        return Sym(f"{name}:{'.'.join(names)}")
+
+    return read
 
 
 _COMMANDS: dict[str, Callable[[Levels], Node]] = {
@@ -237,7 +257,8 @@ _COMMANDS: dict[str, Callable[[Levels], Node]] = {
     **{sign: _money(sign) for sign in CURRENCIES},
     "\\sum": _series("sum"),
     "\\prod": _series("prod"),
-    "\\angle": _angle,
+    "\\angle": _figure("angle"),
+    "\\triangle": _figure("triangle"),
 }
 # Commands that may follow a factor without a sign between.
 FACTOR_COMMANDS = frozenset(

@@ -16,7 +16,7 @@ from hicra_cli.grading.groups import kind, same_group
 from hicra_cli.grading.limits import over_limit
 from hicra_cli.grading.naming import without_names
 from hicra_cli.grading.nodes import Const, Node, Op, Text
-from hicra_cli.grading.normal import clean, identity, is_words
+from hicra_cli.grading.normal import clean, identity, is_words, opened
 from hicra_cli.grading.plusminus import expanded, has_alternatives
 from hicra_cli.grading.points import new_budget
 from hicra_cli.grading.quantities import is_infinite, same_quantity
@@ -37,7 +37,7 @@ def equal(answer: str, gold: str, *, algebra: Algebra | None = None) -> bool | N
     one, other = _cleaned(answer), _cleaned(gold)
     if not one or not other:
         return False
-    if one == other or identity(one) == identity(other):
+    if one == other or identity(one) == identity(other) or _letters(one) == _letters(other):
         return True
     verdict = None
     if over_limit(one) is None and over_limit(other) is None:
@@ -47,6 +47,11 @@ def equal(answer: str, gold: str, *, algebra: Algebra | None = None) -> bool | N
     if verdict is None and algebra is not None:
         return algebra(one, other)
     return verdict
+
+
+def _letters(cleaned: str) -> str:
+    r"""The text without blanks and text commands: `\text{SAS}` is `SAS`."""
+    return "".join(opened(cleaned).split())
 
 
 @lru_cache(maxsize=_CACHED_TEXTS)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 from hashlib import blake2b
-from math import comb, factorial, isqrt
+from math import comb, factorial, gcd, isqrt, lcm
 
 from hicra_cli.grading.limits import MAX_FACTORIAL
-from hicra_cli.grading.nodes import Const, Node, Num, Op, Sym, replaced
+from hicra_cli.grading.nodes import Const, Node, Num, Op, Sym, replaced, walk
 
 MAX_BITS = 20_000
 MAX_TERMS = 300
@@ -92,9 +92,23 @@ def terms(node: Op, value: Callable[[Node], Fraction]) -> list[Node]:
     """The terms of a finite sum or product, whose limits have a `value`. Raises NotRational for more than MAX_TERMS."""
     index, start, end, body = node.args
     first, last = value(start), value(end)
-    if first.denominator != 1 or last.denominator != 1 or last - first >= MAX_TERMS:
+    # A sum within a sum may have a tenth of the terms for each that it holds.
+    most = MAX_TERMS // 10 ** sum(isinstance(part, Op) and part.name in ("sum", "prod") for part in walk(body))
+    if first.denominator != 1 or last.denominator != 1 or last - first >= most:
         raise NotRational
     return [replaced(body, index, Num(Fraction(place))) for place in range(int(first), int(last) + 1)]
+
+
+def _whole(value: Fraction) -> int:
+    if value.denominator != 1:
+        raise NotRational
+    return int(value)
+
+
+def _modulus(value: Fraction) -> int:
+    if value < 1:
+        raise Undefined
+    return _whole(value)
 
 
 def natural(value: Fraction, *, most: int) -> int:
@@ -115,6 +129,9 @@ _OPERATIONS: dict[str, Callable[[list[Fraction]], Fraction]] = {
     "floor": lambda values: Fraction(values[0].__floor__()),
     "ceil": lambda values: Fraction(values[0].__ceil__()),
     "percent": lambda values: values[0] / 100,
+    "gcd": lambda values: Fraction(gcd(*map(_whole, values))),
+    "lcm": lambda values: Fraction(lcm(*map(_whole, values))),
+    "mod": lambda values: Fraction(_whole(values[0]) % _modulus(values[1])),
     "max": lambda values: max(values),
     "min": lambda values: min(values),
 }

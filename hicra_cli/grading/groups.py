@@ -14,7 +14,7 @@ MAX_ELEMENTS = 64
 
 Same = Callable[[Node, Node], bool | None]
 
-_NAMED_KINDS = ("list", "set", "union", "inter", "minus", "matrix", "in", "numeral", "ratio", "choice")
+_NAMED_KINDS = ("list", "set", "union", "inter", "minus", "matrix", "in", "numeral", "ratio", "choice", "congruence")
 _FLIPPED = {"=": "=", "!=": "!=", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
@@ -38,6 +38,8 @@ def same_group(answer: Node, gold: Node, same: Same) -> bool | None:
         return _same_named(answer, gold)
     if "matrix" in kinds:
         return _same_matrices(answer, gold, same)
+    if "congruence" in kinds:
+        return _same_congruences(answer, gold, same)
     if "ratio" in kinds:
         return _same_ratios(_parts(answer, "ratio"), _parts(gold, "ratio"), same)
     if (values := _assigned_parts(answer, gold, kinds)) is not None:
@@ -227,6 +229,18 @@ def _vector(rows: Sequence[tuple[Node, ...]]) -> tuple[Node, ...] | None:
     if len(rows) == 1:
         return rows[0]
     return tuple(row[0] for row in rows) if all(len(row) == 1 for row in rows) else None
+
+
+def _same_congruences(answer: Node, gold: Node, same: Same) -> bool | None:
+    """Remainders by one modulus; an answer may leave the modulus out."""
+    left, right = _parts(answer, "congruence"), _parts(gold, "congruence")
+    if len(left) < len(right):
+        return same(left[0], right[0])
+    if len(left) > len(right):
+        return False
+    if not same(left[1], right[1]):
+        return False
+    return same(Op("mod", left), Op("mod", right))
 
 
 def _same_ratios(answer: Sequence[Node], gold: Sequence[Node], same: Same) -> bool | None:

@@ -97,6 +97,9 @@ def _add_letters(found: list[Token], run: str, spaced: bool) -> None:
         found.append(Token("sym", run, spaced))
         return
     lower = run.lower()
+    if run == "min" and found and found[-1].kind == "num":
+        found.append(Token("word", run, spaced))  # minutes, not a minimum
+        return
     if run in FUNCTIONS or (lower in FUNCTIONS and len(run) > 2):
         found.append(Token("fn", lower, spaced))
     elif lower in _NAMES and not run.isupper():

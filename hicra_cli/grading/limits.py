@@ -6,7 +6,7 @@ MAX_LENGTH = 2000
 MAX_NESTING = 40
 MAX_DIGIT_RUN = 1000
 MAX_POWER = 10_000
-MAX_FACTORIAL = 3000
+MAX_FACTORIAL = 10_000
 
 _DIGIT_RUN = re.compile(rf"\d{{{MAX_DIGIT_RUN + 1}}}")
 _FACTORIAL = re.compile(r"(\d{1,20})\s*\}?\)?\s*!")

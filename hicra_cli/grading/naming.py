@@ -1,6 +1,6 @@
 r"""Names before values: `x = 5`, `f(x) = x + 1`, `(x, y) = (1, 2)`, `AB = 5`, `x \in S`."""
 
-from hicra_cli.grading.nodes import RELATIONS, Node, Op, Sym, is_tuple, letters
+from hicra_cli.grading.nodes import RELATIONS, Node, Op, Sym, Text, is_tuple, letters
 
 
 def without_names(answer: Node, gold: Node) -> tuple[Node, Node]:
@@ -18,7 +18,7 @@ def assigned(node: Node) -> Node | None:
     if not isinstance(node, Op) or node.name not in ("=", "in"):
         return None
     left, right = node.args
-    if isinstance(left, Sym):
+    if isinstance(left, Sym | Text):
         return right
     if node.name == "in" or not isinstance(left, Op) or not all(isinstance(part, Sym) for part in left.args):
         return None

@@ -34,6 +34,10 @@ _LAYOUT = re.compile(
     r"\\(?:left|right)\s*\.(?!\d)|\\(?:left|right|middle|bigl|bigr|Bigl|Bigr|big|Big|bigg|Bigg|displaystyle|textstyle|"
     r"limits|nolimits|mathstrut|mathopen|mathclose)(?![a-zA-Z])"
 )
+_LOOKS = re.compile(
+    r"\\(?:tiny|small|normalsize|large|Large|LARGE|huge|Huge|scriptstyle|scriptscriptstyle|rm|bf|it|sf|tt)(?![a-zA-Z]|\s*\{)"
+    r"|\\(?:text)?color\s*\{[^{}]*\}"
+)
 _SPACING = re.compile(
     r"(?<!\\)\\[,;:! ]|\\(?:quad|qquad|thinspace|medspace|thickspace|enspace|space|hfill|"
     r"hspace\{[^{}]*\}|phantom\{[^{}]*\})"
@@ -70,6 +74,9 @@ _LEADING_SIGN = re.compile(r"^(?:=(?!=)|\\approx(?![a-zA-Z])|≈)\s*")
 _NOT_EQUAL = re.compile(r"\\not\s*=")
 _ROW_SPACE = re.compile(r"\\\\\s*\[-?\d+(?:\.\d+)?\s*(?:ex|em|pt|cm|mm)\]")
 _ONE_SIGN_GROUP = re.compile(r"(?<![\^_}a-zA-Z\\])\{([:=+<>-])\}")
+_ONE_LETTER_GROUP = re.compile(r"(?<![\^_}a-zA-Z\\\]*\s])\{([a-zA-Z])\}")
+_PLAIN_TIMES = re.compile(r"(\d)\s*[xX]\s*(?=10\s*(?:\^|\*\*))")
+_DOLLAR = re.compile(r"(?<!\\)\$")
 _INVISIBLE = frozenset(("Cf", "Cc", "Mn"))
 
 
@@ -80,14 +87,20 @@ def clean(text: str) -> str:
     if not text.isascii():
         text = _ascii(text)
     text = _LEADING_SIGN.sub("", _without_delimiters(text.strip()))
+    if "$" in text and len(dollars := _DOLLAR.findall(text)) % 2 == 0 and dollars:
+        text = _DOLLAR.sub("", text)
     if "\\" in text:
         text = _clean_commands(text)
     if "{" in text:
         text = _THOUSANDS.sub(lambda number: _NOT_DIGIT.sub("", number.group()), text).replace("{,}", ",")
-        text = _ONE_SIGN_GROUP.sub(r"\1", text)
+        text = _ONE_LETTER_GROUP.sub(r" \1", _ONE_SIGN_GROUP.sub(r"\1", text))
         text = _BRACE_BLANKS.sub("", text).replace("{}", "")
     if "\\" in text:
         text = _clean_fractions(text)
+    if "10" in text:
+        text = _PLAIN_TIMES.sub(r"\1\\times ", text)
+    if "..." in text:
+        text = text.replace("...", "\\ldots ")
     text = _without_group(_without_delimiters(_CONJUNCTION.sub(", ", text)).strip())
     if text[:1] == "]" or text[-1:] == "[":
         text = _FRENCH.sub(_spell_interval, text)
@@ -151,6 +164,7 @@ def _spell_root(match: re.Match[str]) -> str:
 def _clean_commands(text: str) -> str:
     text = _THIN_THOUSANDS.sub(lambda number: _NOT_DIGIT.sub("", number.group()), text)
     text = _LAYOUT.sub("", text)
+    text = _LOOKS.sub(" ", text)
     text = _SPACING.sub(lambda space: "" if space.group() == r"\!" else " ", text)
     text = _SPELLED.sub(lambda name: "\\" + _SPELLINGS[name.group(1)], text)
     text = _ROW_SPACE.sub(r"\\\\", _NOT_EQUAL.sub(r"\\ne ", text))

@@ -27,22 +27,10 @@ class Quantity:
 def same_quantity(answer: Node, gold: Node) -> bool | None:
     """Whether two values with or without units are equal."""
     left, right = quantity(answer), quantity(gold)
-    if left.unit is not None and right.unit is not None:
-        if left.unit.dimension != right.unit.dimension:
-            return False
-        if left.unit.factor != right.unit.factor:
-            return same_value(_times(left.value, left.unit), _times(right.value, right.unit))
-    if left.percent == right.percent:
-        verdict = same_value(left.value, right.value)
-        return verdict if verdict is not False else _same_with_letter_unit(left, right)
-    if left.percent:
-        shares = Op("/", (left.value, number(100)))
-    else:
-        shares = Op("*", (left.value, number(100)))
-    verdicts = same_value(left.value, right.value), same_value(shares, right.value)
-    if True in verdicts:
-        return True
-    return None if None in verdicts else False
+    verdict = _same(left, right)
+    if verdict is not True and (measured := _with_letter_unit(left, right)) is not None:
+        return _same(measured, right)
+    return verdict
 
 
 def quantity(node: Node) -> Quantity:
@@ -63,25 +51,40 @@ def quantity(node: Node) -> Quantity:
     return Quantity(node)
 
 
-def _times(value: Node, unit: Unit) -> Node:
-    # The factor is exact: the tolerance of a gold with decimals stays that of its own number.
-    return Op("*", (value, Num(unit.factor)))
-
-
-def _same_with_letter_unit(left: Quantity, right: Quantity) -> bool | None:
-    """`5 m` answers a gold `5`: one letter behind a number may be a unit, but only in the answer."""
-    node = left.value
-    if right.unit is not None or not isinstance(node, Op) or node.name != "*" or len(node.args) != 2:
-        return False
-    number_part, letter = node.args
-    found = traits(right.value)
-    if not isinstance(letter, Sym) or letter.name not in _LETTER_UNITS or found is None or found.letters:
-        return False
-    return same_value(number_part, right.value) if exact(number_part) is not None else False
-
-
 def is_infinite(node: Node) -> bool:
     """Whether a tree is plus or minus infinity."""
     return node == Const("infinity") or (
         isinstance(node, Op) and node.name == "neg" and node.args[0] == Const("infinity")
     )
+
+
+def _same(answer: Quantity, gold: Quantity) -> bool | None:
+    if answer.unit is not None and gold.unit is not None:
+        if answer.unit.dimension != gold.unit.dimension:
+            return False
+        if answer.unit.factor != gold.unit.factor:
+            return same_value(_times(answer.value, answer.unit), _times(gold.value, gold.unit))
+    if answer.percent == gold.percent:
+        return same_value(answer.value, gold.value)
+    share = Op("/" if answer.percent else "*", (answer.value, number(100)))
+    verdicts = same_value(answer.value, gold.value), same_value(share, gold.value)
+    if True in verdicts:
+        return True
+    return None if None in verdicts else False
+
+
+def _times(value: Node, unit: Unit) -> Node:
+    # The factor is exact: the tolerance of a gold with decimals stays that of its own number.
+    return Op("*", (value, Num(unit.factor)))
+
+
+def _with_letter_unit(answer: Quantity, gold: Quantity) -> Quantity | None:
+    """`5 m` answers a gold `5` or `500 cm`: one letter behind a number may be a unit, but only in the answer."""
+    node = answer.value
+    if not isinstance(node, Op) or node.name != "*" or len(node.args) != 2 or answer.unit is not None:
+        return None
+    value, letter = node.args
+    found = traits(gold.value)
+    if not isinstance(letter, Sym) or letter.name not in _LETTER_UNITS or found is None or found.letters:
+        return None
+    return Quantity(value, read_unit(letter.name)) if exact(value) is not None else None

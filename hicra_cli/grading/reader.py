@@ -5,7 +5,7 @@ signs · powers, factorials, `%`, degrees. `a/bc` is (a/b)c as in programs; a fu
 that follows (`\sin 2x`, but `\sin x \cos y` is a product); `2\frac13` with a proper fraction is a mixed number.
 """
 
-from hicra_cli.grading.atoms import negative, primed, read_function, read_letter, read_number, times
+from hicra_cli.grading.atoms import negative, primed, quotient, read_function, read_letter, read_number, times
 from hicra_cli.grading.commands import FACTOR_COMMANDS, read_bracket, read_command
 from hicra_cli.grading.cursor import Cursor
 from hicra_cli.grading.lexer import END, tokens
@@ -34,8 +34,9 @@ class _Reader:
         cursor = self.cursor
         cursor.enter()
         found = [self._relation()]
-        if cursor.take("\\choose"):
-            found = [Op("binom", (found[0], self._relation()))]
+        if cursor.at("\\choose", "\\over"):
+            name = "binom" if cursor.next().value == "\\choose" else "/"
+            found = [Op(name, (found[0], self._relation()))]
         while cursor.take(",", ";"):
             if cursor.peek() is END or cursor.at(")", "]", "}", "\\}"):
                 break
@@ -49,6 +50,9 @@ class _Reader:
         while self.cursor.at(*RELATION_SIGNS):
             signs.append(RELATION_SIGNS[self.cursor.next().value])
             sides.append(self._sets())
+        if self.cursor.take("\\pmod"):
+            # The remainder of a congruence, with what it is a remainder by.
+            return Op("congruence", (sides[-1], self.argument()))
         if not signs:
             return sides[0]
         parts = tuple(Op(sign, (sides[place], sides[place + 1])) for place, sign in enumerate(signs))
@@ -77,7 +81,11 @@ class _Reader:
             if sign == "+":
                 terms.append(self.product())
             elif sign == "-":
-                terms.append(negative(self.product()))
+                term = self.product()
+                if isinstance(term, Op) and term.name == "set":
+                    terms = [Op("minus", (terms[0] if len(terms) == 1 else Op("+", tuple(terms)), term))]
+                else:
+                    terms.append(negative(term))
             else:
                 left = terms[0] if len(terms) == 1 else Op("+", tuple(terms))
                 terms = [Op(sign[1:], (left, self.product()))]
@@ -93,7 +101,9 @@ class _Reader:
             if cursor.take("*", "\\cdot", "\\times", "\\ast"):
                 left = times(left, self.signed())
             elif cursor.take("/", "\\div"):
-                left = Op("/", (left, self.signed()))
+                left = quotient(left, self.signed())
+            elif cursor.take("\\bmod", "\\mod"):
+                left = Op("mod", (left, self.signed()))
             elif cursor.peek().kind in ("text", "word"):
                 left = self._with_words(left)
             elif self.starts_factor():
@@ -133,9 +143,10 @@ class _Reader:
                 base = Op("degree", (base,))
             elif cursor.at(*CURRENCIES):
                 base = Op("unit", (base, Text(CURRENCIES[cursor.next().value])))
-            elif cursor.at("'") and isinstance(base, Sym | Op):
-                cursor.next()
-                base = primed(base, 1)
+            elif cursor.at("'"):
+                base = self._with_primes(base, self._primes())
+            elif cursor.at("_") and isinstance(base, Sym) and "_" not in base.name:
+                base = read_letter(self, base.name)
             elif cursor.at("_") and isinstance(base, Num):
                 cursor.next()
                 base = Op("numeral", (Text(str(base.value)), Text(base_name(cursor.script()))))
@@ -195,8 +206,8 @@ class _Reader:
             if cursor.peek().value in ("C", "F") and cursor.peek(1).value not in ("_", "("):
                 cursor.next()  # the scale of a temperature
             return Op("degree", (base,))
-        if isinstance(base, Sym) and (primes := self._primes()):
-            return read_letter(self, base.name + "'" * primes)
+        if primes := self._primes():
+            return self._with_primes(base, primes)
         return Op("^", (base, self.argument()))
 
     def _primes(self) -> int:
@@ -210,6 +221,14 @@ class _Reader:
             return 0
         cursor.place += ahead + start
         return ahead - start
+
+    def _with_primes(self, base: Node, primes: int) -> Node:
+        """Derivatives of a letter; behind a number, minutes and seconds of arc."""
+        if isinstance(base, Sym):
+            return read_letter(self, base.name + "'" * primes)
+        if isinstance(base, Num) and primes <= 2:
+            return Op("unit", (base, Text("arcmin" if primes == 1 else "arcsec")))
+        return primed(base, primes)
 
     def _with_words(self, value: Node) -> Node:
         """The value with the words that follow: a factor such as `million`, a unit, or nothing a formula has."""

@@ -5,9 +5,10 @@ and the list is a second reading only beside a text that is a list itself; see `
 """
 
 import re
+from fractions import Fraction
 from functools import lru_cache
 
-from hicra_cli.grading.nodes import EMPTY_SET, Const, Node, Op, Text, Unreadable
+from hicra_cli.grading.nodes import EMPTY_SET, Const, Node, Num, Op, Text, Unreadable, number
 from hicra_cli.grading.normal import is_words, opened, words
 from hicra_cli.grading.reader import read_formula
 from hicra_cli.grading.symbols import BASES
@@ -28,7 +29,7 @@ _CHOICE = re.compile(r"(?:\\(?:text|mathrm|textbf|mathbf)\s*\{)?\s*\(?\s*([A-J])
 _CHOICE_WITH_TEXT = re.compile(
     r"(?:\\(?:text|mathrm|textbf|mathbf)\s*\{)?\s*(?:\(([A-J])\)|([A-J])[.:)])\s*\}?\s*\S.*", re.DOTALL
 )
-_SHORT_WORDS = frozenset(("yes", "no", "odd", "dne", "none", "true"))
+_SHORT_WORDS = frozenset(("yes", "no", "odd", "dne", "none", "true", "one", "two", "six", "ten"))
 _SYNONYMS: dict[str, Node] = {
     **dict.fromkeys(
         ("no solution", "no solutions", "no real solution", "no real solutions", "none exist", "empty set", "null set",
@@ -39,6 +40,10 @@ _SYNONYMS: dict[str, Node] = {
          "real numbers"), Const("R")
     ),
     **dict.fromkeys(("dne", "does not exist", "undefined", "not defined", "doesn't exist"), Text("undefined")),
+    **{word: number(value) for value, word in enumerate(
+        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+    )},
+    **dict.fromkeys(("one half", "half", "one-half"), Num(Fraction(1, 2))),
     "infinity": Const("infinity"),
 }  # fmt: skip
 

@@ -35,7 +35,7 @@ BASES = {
 CURRENCIES = {"\\$": "dollar", "$": "dollar", "\\euro": "euro", "\\pounds": "pound sterling"}
 NAMED_SETS = frozenset("RQZNC")
 ACCENTS = frozenset(("dot", "ddot", "bar", "hat", "tilde", "overline", "widehat", "widetilde"))
-IGNORED_ACCENTS = frozenset(("vec", "overrightarrow", "underline"))
+IGNORED_ACCENTS = frozenset(("vec", "overrightarrow", "underline", "boxed", "fbox", "ensuremath"))
 
 
 def function_name(name: str) -> str:

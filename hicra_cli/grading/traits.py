@@ -12,7 +12,7 @@ _RATIONAL = frozenset(("+", "*", "/", "neg", "^", "!", "binom", "percent", "call
 # fmt: off
 _STRUCTURES = frozenset((
     "list", "set", "union", "inter", "minus", "matrix", "row", "ratio", "choice", "chain", "in", "pm", "mp", "numeral",
-    "unit",
+    "congruence", "unit",
 )) | RELATIONS
 # fmt: on
 

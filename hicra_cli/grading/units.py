@@ -41,6 +41,8 @@ _TABLE: dict[str, tuple[str, Fraction, str]] = {
     "cent": ("money", Fraction(1, 100), ""),
     "euro": ("euro", Fraction(1), "EUR"),
     "degree": ("angle", Fraction(1), "deg"),
+    "arcmin": ("angle", Fraction(1, 60), "arcminute"),
+    "arcsec": ("angle", Fraction(1, 3600), "arcsecond"),
     "rad": ("radian", Fraction(1), "radian"),
     "unit": ("unit", Fraction(1), ""),
     "mph": ("length/time", Fraction(1_609_344, 3_600_000), ""),
