@@ -26,7 +26,8 @@ _PHRASE = re.compile(r"\b(?:final\s{1,4})?answer(?:\s{1,4}is\b|\s{0,4}:)(?:\s{0,
 _MARKUP = re.compile(r"^[\s*_`:=]+|[\s*_`]+$")
 _SENTENCE_END = re.compile(r"[.!](?=[\s*]|$)|\n")
 _WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{2,}")
-_SENTENCE_WORDS = 2  # so many, the first of them at the start, are a sentence about the answer, not the answer
+# A sentence about the answer, not the answer: so many words, the first of them at its start, or so many anywhere.
+_SENTENCE_WORDS, _LONG_SENTENCE_WORDS = 2, 5
 _UNFINISHED = tuple("=+-*/<>")
 _MATHS = re.compile(r"\\\(|\\\[|\\\)|\\\]|(?<!\\)\$\$?")
 _CLOSES = {"\\(": "\\)", "\\[": "\\]", "$": "$", "$$": "$$"}
@@ -78,7 +79,7 @@ def _phrase(text: str) -> str | None:
         return formula
     end = _SENTENCE_END.search(said)
     sentence = _MARKUP.sub("", said[: end.start()] if end else said).rstrip(".,;")
-    if sentence[:1].isalpha() and len(_WORD.findall(sentence)) >= _SENTENCE_WORDS:
+    if len(_WORD.findall(sentence)) >= (_SENTENCE_WORDS if sentence[:1].isalpha() else _LONG_SENTENCE_WORDS):
         return _maths(sentence) or _number(sentence) or sentence
     return sentence or None
 

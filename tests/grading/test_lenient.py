@@ -26,6 +26,7 @@ from hicra_cli.grading.lenient import Found, lenient_answer
         ("Answer: There are **6** trees in all.", "6", "phrase"),
         ("The answer is that Tara earned $160 on her bags.", "160", "phrase"),
         ("The answer is 3 hours and 20 minutes.", "3 hours and 20 minutes", "phrase"),
+        ("The answer is 84 grapes that were there at the beginning.", "84", "phrase"),
         ("Answer: Jeff gets $80!", "80", "phrase"),
         ("The answer is no solution.", "no solution", "phrase"),
         ("$4 each and 4 of them, $4*4=$16", "16", "number"),
