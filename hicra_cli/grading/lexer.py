@@ -81,7 +81,7 @@ def _add_text(found: list[Token], content: str, spaced: bool, *, is_roman: bool)
         # \text{ m} after a number is a unit, \mathrm{e} a letter; after an operator both are letters.
         after_value = bool(found) and (found[-1].kind == "num" or found[-1].value in ")}")
         found.append(Token("text" if after_value and content not in "ije" else "sym", content, spaced))
-    elif content in FUNCTIONS:
+    elif content in FUNCTIONS and not (content == "min" and found and found[-1].kind == "num"):
         found.append(Token("fn", content, spaced))
     elif re.fullmatch(r"[-+]?\d+(?:\.\d+)?", content):
         found.extend(tokens(content)[:-1])

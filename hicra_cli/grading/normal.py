@@ -60,7 +60,7 @@ _THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3})((?:\{,\}\s?\d{3})+)(?!\d)")
 _THIN_THOUSANDS = re.compile(r"(?<![\d.])(\d{1,3})((?:(?:,\s*\\!|(?<!\\)\\[,!;: ])\s*\d{3})+)(?!\d)")
 _NOT_DIGIT = re.compile(r"\D+")
 _CONJUNCTION = re.compile(
-    r",?\s*\\(?:text|mathrm|textrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|,?\s+(?:and|or)\s+|,?\s*\\(?:lor|land|vee|wedge)"
+    r",?\s*\\(?:text|mathrm|textrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|,?\s+(?:and|or)\s+(?!more|less|fewer|greater)|,?\s*\\(?:lor|land|vee|wedge)"
     r"(?![a-zA-Z])"
 )
 _BRACE_BLANKS = re.compile(r"(?<!\\)\s+(?=[{}])|(?<=[{}])\s+")
