@@ -129,9 +129,9 @@ def grade(
         def judge(entries: Sequence["Entry"]) -> "list[Graded]":
             return with_countdown(entries, lambda maths: graded_entries(maths, pool, mode))
 
-        complete = _stream(session, reader, judge, report, lines, tally)
-        if complete:
-            report.finish()
+        if not _stream(session, reader, judge, report, lines, tally):
+            return Report()  # whoever read the lines has seen enough
+        report.finish()
     return _conclude(session, tally, report, reader, pool, against)
 
 

@@ -20,10 +20,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What came of comparing a pair."""
+    """What came of comparing a pair. lasting: comparing it again under the same bounds would give the same."""
 
     outcome: Outcome
     detail: str = ""
+    lasting: bool = True
 
 
 class KnownPairs:

@@ -37,6 +37,8 @@ Gold = str | Sequence[str]
 Item = tuple[str, Gold, bool]
 Mode = Literal["strict", "lenient"]
 
+# What is true of a pair under any bounds on time and memory, so that another process may rely on it.
+_DECIDED = (Outcome.CORRECT, Outcome.WRONG, Outcome.UNPARSABLE)
 # Of several golds the first of these that occurs: an answer that one gold could be compared with is readable.
 _BY_WEIGHT = (
     Outcome.CORRECT, Outcome.TIMEOUT, Outcome.ERROR, Outcome.OVER_LIMIT, Outcome.WRONG, Outcome.UNPARSABLE
@@ -126,11 +128,11 @@ class GradingPool:
         with self._lock:
             found = {} if self._file is None else self._file.read(pairs)
             fresh = self._ask_workers([pair for pair in pairs if pair not in found])
-            certain = {pair: each for pair, each in fresh.items() if each.outcome is not Outcome.TIMEOUT}
             if self._file is not None:
-                self._file.write(certain)
-        for pair, judgement in (found | certain).items():  # a timeout is no property of the pair alone
-            self._known.add(pair, judgement)
+                self._file.write({pair: each for pair, each in fresh.items() if each.outcome in _DECIDED})
+        for pair, judgement in (found | fresh).items():
+            if judgement.lasting:
+                self._known.add(pair, judgement)
         return found | fresh
 
     def _ask_workers(self, pairs: list[Pair]) -> dict[Pair, Judgement]:
@@ -147,14 +149,19 @@ class GradingPool:
 
     def _judge(self, answer: Answer) -> Judgement:
         if isinstance(answer, Lost):
-            if answer.why == "death":
-                return Judgement(Outcome.ERROR, f"two grading workers ended on it (status {answer.status})")
-            return Judgement(Outcome.TIMEOUT, f"comparing took longer than {self._timeout_s:g} s")
+            return self._lost(answer)
         if "error" in answer:
             return Judgement(Outcome.ERROR, f"comparing failed: {answer['error']}")
         if answer["equal"] is None:
             return Judgement(Outcome.UNPARSABLE, "no formula that can be read; compared as text")
         return Judgement(Outcome.CORRECT if answer["equal"] else Outcome.WRONG)
+
+    def _lost(self, lost: Lost) -> Judgement:
+        """Only the CPU clock says something about the pair: a death or a stopped machine may not happen again."""
+        if lost.why == "death":
+            return Judgement(Outcome.ERROR, f"two grading workers ended on it (status {lost.status})", lasting=False)
+        detail = f"comparing took longer than {self._timeout_s:g} s"
+        return Judgement(Outcome.TIMEOUT, detail, lasting=lost.why == "cpu")
 
 
 @dataclass(frozen=True, slots=True)

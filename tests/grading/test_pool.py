@@ -122,6 +122,17 @@ def test_what_never_ends_is_a_timeout_and_the_next_answer_is_graded(pool):
     assert outcome(pool, integral(8), "8") is Outcome.CORRECT
 
 
+def test_what_timed_out_is_not_tried_again_by_the_same_pool_but_by_another(tmp_path):
+    items = [(boxed(HANGING), "42", False)]
+    with GradingPool(timeout_s=0.3, cache=tmp_path / "verdicts.db") as pool:
+        first = pool.grade_many(items)
+        assert first[0].outcome is Outcome.TIMEOUT
+        assert pool._crew.workers == []  # it was killed, and no other one is started:
+        assert pool.grade_many(items) == first
+        assert pool._crew.workers == []
+    assert VerdictFile(tmp_path / "verdicts.db").read([Pair(HANGING, "42")]) == {}
+
+
 @pytest.mark.parametrize(
     "answer", [r"\binom{10^8}{10^7}", "(x+1)^{9999}", "2^{2^{2^{2^{2^{2}}}}}", "((10^{9999})^{9999})^{99}"]
 )
