@@ -316,7 +316,9 @@ def test_a_server_with_another_tokenizer_is_noticed(policy):
     assert "reads 'four' on the server, but its tokens are 'five' to the policy's tokenizer" in message
     message, _ = failure(policy, answering(text="four", token_ids=[VOCABULARY]), EngineError)
     assert "served model's own folder" in message
-    # Blanks and half characters are no sign of it: decoders differ in them.
+    # Neither blanks and half characters, in which decoders differ, nor a stop token left out of the text are a sign.
+    rollouts, _, _ = sample(policy, answering(text="fou", token_ids=ids_of("four")))
+    assert rollouts[0].text == "four"
     rollouts, _, _ = sample(policy, answering(text="4  2\ufffd", token_ids=[*ids_of("4 2"), 1]))
     assert rollouts[0].text == "4 2"
 
