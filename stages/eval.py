@@ -16,16 +16,9 @@ from hicra_cli.grading import GRADER_VERSION
 
 from .base import Input, Plan, Stage, Work, Workspace, execute
 from .eval_grading import Grading
+from .eval_provenance import SHARD, about_benches, provenance, remember_engine
 from .eval_questions import Exam, bench_settings, evaluation_name, read_exam, shard_name
-from .eval_results import (
-    SHARD,
-    about_benches,
-    headline,
-    provenance,
-    publish_rows,
-    warn_of_trouble,
-    write_summary,
-)
+from .eval_results import SUMMARY, headline, publish_rows, read_summary, warn_of_trouble, write_summary
 from .eval_sampling import sample_missing
 from .gram_sets import resolve_gram_set
 from .kept_lines import KeptLines
@@ -73,9 +66,10 @@ def work(space: Workspace) -> Work:
         space.progress.warn(warning)
     if not (space.folder / SAMPLES).exists():
         _sample_and_grade(space, exam)
-    summary = write_summary(
-        space.folder, provenance(space, exam), about_benches(exam.benches, space), space.plan.settings
-    )
+    if not (space.folder / SUMMARY).exists():
+        about = about_benches(exam.benches, space)
+        write_summary(space.folder, provenance(space, exam), about, space.plan.settings)
+    summary = read_summary(space.folder)
     drop_working_files(space.folder)
     warn_of_trouble(summary, space.progress)
     return Work({name: headline(bench) for name, bench in summary["bench"].items()})
@@ -89,7 +83,9 @@ def _sample_and_grade(space: Workspace, exam: Exam) -> None:
         _report_found(sampled, space)
         with Grading(space.folder, sampled, exam.benches, space.config.task) as grading:
             grading.announce(key for key in exam.keys if key in sampled)
-            sample_missing(space, exam, sampled, grading)
+            if any(key not in sampled for key in exam.keys):
+                remember_engine(space)
+                sample_missing(space, exam, sampled, grading)
             grading.finish(space.progress)
             publish_rows(space.folder, exam.keys, sampled, grading.verdicts)
 

@@ -19,7 +19,8 @@ from hicra_cli.core.registry import Registry
 
 from . import eval as eval_stage
 from .base import External, Input, Plan, Stage, Work, Workspace
-from .eval_results import ABOUT_BENCH, MEAN, SHARD, SUMMARY, headline, warn_of_trouble, write_summary
+from .eval_provenance import ABOUT_BENCH, SHARD
+from .eval_results import MEAN, SUMMARY, headline, read_summary, warn_of_trouble, write_summary
 from .kept_lines import Row
 from .samples import SAMPLES, read_samples, write_samples
 
@@ -133,7 +134,8 @@ def _merge(space: Workspace, shards: Sequence[ShardFile]) -> Work:
         benches = {
             name: next(each.benches[name] for each in shards if name in each.benches) for name in settings["bench"]
         }
-        summary = write_summary(space.folder, shards[0].about, benches, settings)
+        write_summary(space.folder, shards[0].about, benches, settings)
+    summary = read_summary(space.folder)
     warn_of_trouble(summary, space.progress)
     links = [(shard.artifact, f"shard-{shard.number}") for shard in shards]
     return Work({name: headline(bench) for name, bench in summary["bench"].items()}, inputs=links)

@@ -1,12 +1,11 @@
 """From kept samples and verdicts to the published files: `samples.jsonl` row by row, `summary.json` from its rows.
 
-The summary is computed from the published file and from nothing else, so it can be recomputed by anyone; what it says
-besides figures (`Provenance`) is what a reader needs to repeat the run. It knows no clock and no folder of the machine.
+The figures are computed from the published file and from nothing else, so anyone can compute them again. What the
+summary says besides comes from `eval_provenance.py`.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from importlib import metadata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +13,13 @@ from hicra_cli.core.errors import RunError
 from hicra_cli.core.filesystem import storage_errors, write_durably
 from hicra_cli.core.progress import Progress
 from hicra_cli.core.records import Outcome
-from hicra_cli.grading import GRADER_VERSION
-from hicra_cli.tasks.benchmarks import Benchmark
-from hicra_cli.tasks.prompts import template_text
 
-from .base import Workspace
-from .eval_questions import Exam
-from .eval_sampling import bench_task
-from .eval_summary import BenchScores, mean_summary, text_digest
+from .eval_summary import BenchScores, mean_summary
 from .kept_lines import KeptLines, Row
 from .samples import SAMPLES, Key, read_samples, write_samples
 
 SUMMARY = "summary.json"
-SHARD = "shard"
 MEAN = "mean"
-ABOUT_BENCH = ("source", "revision", "licence", "data_sha256", "rows_sha256", "template_sha256")
-ENGINE_NOTE = "another version, precision or batch of the engine may round otherwise and sample other responses"
-_PACKAGES = {"transformers": ("transformers", "torch"), "vllm": ("vllm", "torch")}
 
 
 def publish_rows(folder: Path, keys: Sequence[Key], sampled: KeptLines[Key], verdicts: KeptLines[Key]) -> None:
@@ -48,8 +37,8 @@ def publish_rows(folder: Path, keys: Sequence[Key], sampled: KeptLines[Key], ver
 
 def write_summary(
     folder: Path, about: Mapping[str, Any], benches: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """`summary.json`: provenance, for each benchmark its figures and what is known of it (`benches`), their mean.
+) -> None:
+    """Write `summary.json`: provenance, for each benchmark its figures and what is known of it (`benches`), their mean.
 
     settings: of the plan: which pass@k are asked for and which golds are in doubt.
     """
@@ -61,53 +50,12 @@ def write_summary(
     text = json.dumps(summary, indent=1, allow_nan=False) + "\n"
     with storage_errors("writing the summary", folder):
         write_durably(folder / SUMMARY, text.encode())
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """`summary.json` as it was written."""
+    summary: dict[str, Any] = json.loads((folder / SUMMARY).read_bytes())
     return summary
-
-
-def provenance(space: Workspace, exam: Exam) -> dict[str, Any]:
-    """What made the samples. A shard also says which part it is, and of what."""
-    from hicra_cli.engine.policy import load_tokenizer
-
-    config, policy = space.config, space.plan.inputs["policy"]
-    gram_set = space.plan.inputs.get("gram-set")
-    about: dict[str, Any] = {
-        "policy": policy.ref,
-        "policy_digest": policy.digest,
-        "gram_set": None if gram_set is None else gram_set.ref,
-        "hicra": metadata.version("hicra"),
-        "seed": config.seed,
-        "sampling": config.eval.sampling.model_dump(mode="json"),
-        "engine": _engine(space),
-        "grader": {
-            "version": GRADER_VERSION,
-            "math_verify": metadata.version("math-verify"),
-            "timeout_s": config.task.grader_timeout_s,
-        },
-        "prompt_template_sha256": text_digest(template_text(load_tokenizer(policy.path), config.task)),
-        "template_options": dict(sorted(config.task.template_options.items())),
-    }
-    if exam.shard is not None:
-        settings = {name: value for name, value in space.plan.settings.items() if name != SHARD}
-        about[SHARD] = {"number": exam.shard.number, "count": exam.shard.count, "settings": settings}
-    return about
-
-
-def about_benches(benches: Iterable[Benchmark], space: Workspace) -> dict[str, dict[str, Any]]:
-    """What is known of each benchmark besides its scores."""
-    from hicra_cli.engine.policy import load_tokenizer
-
-    tokenizer = load_tokenizer(space.plan.inputs["policy"].path)
-    return {
-        bench.name: {
-            "source": bench.label,
-            "revision": bench.revision,
-            "licence": bench.licence,
-            "data_sha256": bench.sha256,
-            "rows_sha256": bench.rows_sha256,
-            "template_sha256": text_digest(template_text(tokenizer, bench_task(bench, space.config.task))),
-        }
-        for bench in benches
-    }
 
 
 def headline(bench: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,12 +74,23 @@ def warn_of_trouble(summary: Mapping[str, Any], progress: Progress) -> None:
         if bench["truncated_fraction"] > 0.05:
             share = bench["truncated_fraction"]
             progress.warn(f"{name}: {share:.0%} of the responses were cut at the token limit (--max-new-tokens)")
+        _warn_of_extraction(name, bench, progress)
         for outcome in (Outcome.TIMEOUT, Outcome.ERROR):
             count = bench["outcomes"][outcome.value] - (
                 bench["prompts_too_long_samples"] if outcome is Outcome.ERROR else 0
             )
             if count:
                 progress.warn(f"{name}: {count} answers could not be compared ({outcome.value}); see {SAMPLES}")
+
+
+def _warn_of_extraction(name: str, bench: Mapping[str, Any], progress: Progress) -> None:
+    """Where the answers are there but not in a box, the score tells of the prompt rather than of the policy."""
+    lenient = bench["lenient"]
+    if lenient is not None and lenient["average"] - bench["average"] > 0.05:
+        progress.warn(
+            f"{name}: {bench['no_answer_fraction']:.0%} of the responses have no complete box; lenient extraction "
+            f"would score {lenient['average']:.1%} instead of {bench['average']:.1%}"
+        )
 
 
 def _published(row: Row, verdict: Row) -> Row:
@@ -142,33 +101,3 @@ def _published(row: Row, verdict: Row) -> Row:
         "prompt": row["prompt"],
         "text": row["text"],
     }
-
-
-def _engine(space: Workspace) -> dict[str, Any]:
-    """Which engine, in which precision, with which settings that decide its batches."""
-    from hicra_cli.engine.factory import resolve_device, resolve_dtype
-
-    config = space.config
-    if config.engine.name == "openai":
-        # Version, precision and batches of a server are its own; what it does not say is not made up.
-        return {**config.engine.identity, "dtype": None, "version": None, "note": ENGINE_NOTE}
-    device = resolve_device(config)
-    batch = config.engine.model_dump(
-        mode="json", include={"max_rows", "max_model_len", "enforce_eager", "tensor_parallel"}
-    )
-    return {
-        "name": config.engine.name,
-        "version": _version(config.engine.name),
-        "packages": {name: _version(name) for name in _PACKAGES.get(config.engine.name, ())},
-        "device": device.type,
-        "dtype": str(resolve_dtype(config, device)).removeprefix("torch."),
-        "batch": batch,
-        "note": ENGINE_NOTE,
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

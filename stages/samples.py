@@ -19,6 +19,7 @@ from .kept_lines import Row, to_line
 
 SAMPLED = "sampled.jsonl"
 VERDICTS = "verdicts.jsonl"
+ENGINES = "engines.json"
 SAMPLES = "samples.jsonl"
 
 Key = tuple[str, str, int]
@@ -55,5 +56,5 @@ def read_samples(path: Path) -> Iterator[Row]:
 
 def drop_working_files(folder: Path) -> None:
     """What was needed until `samples.jsonl` and the summary were written."""
-    for name in (SAMPLED, VERDICTS):
+    for name in (SAMPLED, VERDICTS, ENGINES):
         (folder / name).unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from hicra_cli.core.progress import SilentProgress
 from hicra_cli.core.records import Prompt
 from hicra_cli.core.resident import peak_resident_bytes
 from hicra_cli.stages.eval_grading import Grading
-from hicra_cli.stages.eval_results import publish_rows, write_summary
+from hicra_cli.stages.eval_results import publish_rows, read_summary, write_summary
 from hicra_cli.stages.kept_lines import KeptLines
 from hicra_cli.stages.samples import SAMPLED, drop_working_files, key_of
 from hicra_cli.tasks.benchmarks import Benchmark
@@ -45,13 +45,13 @@ def main() -> None:
             clock.append(time.monotonic())
             publish_rows(folder, keys, sampled, grading.verdicts)
     clock.append(time.monotonic())
-    summary = write_summary(folder, {}, {"many": {}}, {"bench": {"many": {"doubtful": {}}}, "pass_k": []})
+    write_summary(folder, {}, {"many": {}}, {"bench": {"many": {"doubtful": {}}}, "pass_k": []})
     clock.append(time.monotonic())
     drop_working_files(folder)
     phases = ("sample", "grade", "write", "summarise")
     seconds = {name: later - earlier for name, (earlier, later) in zip(phases, pairwise(clock), strict=True)}
     figures = {"samples": len(keys), "log_bytes": log_bytes, "before": before, "peak": peak_resident_bytes()}
-    print(json.dumps({**figures, "average": summary["bench"]["many"]["average"], "seconds": seconds}))
+    print(json.dumps({**figures, "average": read_summary(folder)["bench"]["many"]["average"], "seconds": seconds}))
 
 
 def warm_up(folder: Path, sampled: KeptLines[tuple[str, str, int]], bench: Benchmark) -> None:

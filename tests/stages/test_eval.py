@@ -1,6 +1,7 @@
 """The eval stage on the embedded model: rows, summary, caching, hostile questions, and resuming after a kill."""
 
 import json
+import re
 import shutil
 from collections import Counter
 
@@ -10,6 +11,7 @@ from hicra_cli.config.root import HicraConfig
 from hicra_cli.core.errors import ConfigError, DataError, RunError
 from hicra_cli.core.progress import SilentProgress
 from hicra_cli.core.registry import Registry
+from hicra_cli.core.seeds import seed_for
 from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.stages.base import execute
 from hicra_cli.stages.eval import STAGE
@@ -87,6 +89,53 @@ def test_the_summary_can_be_recomputed_from_the_rows(evaluation):
     assert 0 < planning < 1
     for name in ("policy_digest", "prompt_template_sha256", "engine", "grader", "seed", "sampling"):
         assert summary[name] is not None
+
+
+def test_answers_outside_boxes_are_scored_leniently_and_told_of(tmp_path):
+    """Golds that the embedded model writes, but in its own words: the last number of its response."""
+    questions = tmp_path / "free.jsonl"
+    asked = [{"id": name, "problem": name, "answer": "0"} for name in ("a", "b")]
+    questions.write_text("".join(json.dumps(row) + "\n" for row in asked))
+    cut = {"bench": [str(questions)], "sampling": {"max_new_tokens": 10}, "samples": 4}
+    rows = rows_of(evaluate(config(tmp_path / "first", **cut)).artifact)
+    unboxed = [row for row in rows if row["answer"] is None]
+    assert unboxed
+    assert {row["outcome"] for row in unboxed} == {"truncated"}
+    number = re.findall(r"\d+", unboxed[0]["text"])[-1]
+    questions.write_text("".join(json.dumps(row | {"answer": number}) + "\n" for row in asked))
+    progress = SilentProgress()
+    again = evaluate(config(tmp_path / "again", **cut), progress=progress).artifact
+    row = next(row for row in rows_of(again) if row["text"] == unboxed[0]["text"])
+    assert (row["reward"], row["lenient_reward"]) == (0.0, 1.0)
+    lenient = summary_of(again)["bench"]["free"]["lenient"]["average"]
+    assert lenient > summary_of(again)["bench"]["free"]["average"]
+    assert any("lenient extraction would score" in warning for warning in progress.warnings)
+
+
+def test_a_gold_in_doubt_is_scored_both_ways(tmp_path):
+    """One question has a corrected gold, one none that is right: of four the second score knows three."""
+    questions = [
+        {"id": name, "problem": f"Use each of 1, 2, 3 exactly once to make {target}.", "answer": str(target)}
+        for name, target in (("a", 6), ("b", 7), ("c", 5), ("d", 0))
+    ]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    (tmp_path / "doubted.yaml").write_text(
+        "name: doubted\npath: q.jsonl\nsamples: 2\ndoubtful:\n"
+        "  - {id: a, reason: misprint, corrected: '(1 + 2) * 3'}\n  - {id: b, reason: no answer}\n"
+    )
+    artifact = evaluate(config(tmp_path / "h", bench=[str(tmp_path / "doubted.yaml")])).artifact
+    rows, shown = rows_of(artifact), summary_of(artifact)["bench"]["doubted"]
+    assert {row["question"] for row in rows if "corrected_reward" in row} == {"a"}
+    assert (shown["doubtful"]["questions"], shown["doubtful"]["left_out"]) == (2, 1)
+
+
+def test_the_seed_of_a_row_is_that_of_its_question_and_number(evaluation):
+    rows = rows_of(evaluation[0])
+    for row in rows:
+        expected = (
+            None if row["question"] == "long" else seed_for(5, "eval", prompt=row["question"], sample=row["sample"])
+        )
+        assert row["seed"] == expected
 
 
 def test_a_question_that_does_not_fit_is_a_visible_error(evaluation):

@@ -1,5 +1,6 @@
 """An evaluation that is killed at any moment goes on to the same bytes."""
 
+import json
 import random
 import signal
 import subprocess
@@ -17,8 +18,8 @@ from hicra_cli.stages.base import execute
 from hicra_cli.stages.eval import STAGE
 from hicra_cli.stages.eval_results import publish_rows
 from hicra_cli.stages.kept_lines import KeptLines
-from hicra_cli.stages.samples import SAMPLED, SAMPLES, VERDICTS, key_of
-from tests.stages.test_eval import config, evaluate
+from hicra_cli.stages.samples import ENGINES, SAMPLED, SAMPLES, VERDICTS, key_of
+from tests.stages.test_eval import config, evaluate, summary_of
 
 FILES = ("samples.jsonl", "summary.json")
 LONGER = {"countdown_questions": 40, "samples": 2}
@@ -100,6 +101,19 @@ def test_verdicts_that_were_given_are_not_given_again(tmp_path, straight, monkey
     monkeypatch.setattr(eval_grading, "judged", counted)
     assert bytes_of(evaluate(settings, resume=True).artifact) == bytes_of(straight)
     assert len(graded) == 3
+
+
+def test_a_run_that_goes_on_with_another_engine_names_both(tmp_path):
+    settings = config(tmp_path, **LONGER)
+    kill_after(settings, 1)
+    (path,) = tmp_path.glob(f"staging/*/files/{ENGINES}")
+    (engine,) = json.loads(path.read_text())
+    path.write_text(json.dumps([engine | {"version": "5.0.0"}]))
+    progress = Notes()
+    summary = summary_of(evaluate(settings, resume=True, progress=progress).artifact)
+    assert any("another engine (version)" in warning for warning in progress.warnings)
+    assert summary["engine"] == engine
+    assert [each["version"] for each in summary["earlier_engines"]] == ["5.0.0"]
 
 
 def test_a_missing_sample_is_refused_by_name(tmp_path):
