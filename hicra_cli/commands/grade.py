@@ -97,8 +97,8 @@ def grade(
 
     \b
     Examples:
-      hicra grade --jsonl answers.jsonl > verdicts.jsonl
-      hicra grade --jsonl - --mode both < answers.jsonl
+      hicra grade --jsonl answers.jsonl --output verdicts.jsonl
+      hicra grade --jsonl - --mode both
       hicra grade --jsonl samples_aime24.jsonl --diff input
       hicra grade --jsonl answers.jsonl --against math-verify
       hicra grade --evaluation evaluation:hicra
@@ -122,7 +122,9 @@ def grade(
         pool = stack.enter_context(
             GradingPool(workers=task.grader_workers, timeout_s=task.grader_timeout_s, memory_mib=memory, cache=cache)
         )
-        report = _report(session, stack, mode, "input" if evaluation and not against else diff, against, memory)
+        report = _report(
+            session, stack, mode, diff or ("input" if evaluation and not against else None), against, memory
+        )
         lines = stack.enter_context(_lines(session, output))
         tally = _Tally()
 

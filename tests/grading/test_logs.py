@@ -104,6 +104,8 @@ def test_fields_can_be_named_in_any_log():
     row = {"uid": "u", "out": [{"text": "t"}], "a.b": "7"}
     assert one(row, id="uid", response="out.0.text", gold="a.b") == Sample("u", "t", ("7",))
     assert one({"gold": "7", "response": "r", "mine": "8"}, answer="mine") == Sample(None, "8", ("7",), bare=True)
+    inspect_ai = {"id": 3, "epoch": 1, "target": "7", "output": {"choices": [{"message": {"content": "t"}}]}}
+    assert one(inspect_ai, response="output.choices.0.message.content", gold="target") == Sample(3, "t", ("7",))
     with pytest.raises(UsageError, match="no role 'colour'"):
         layout_for(row, "auto", {"colour": "red"})
 
