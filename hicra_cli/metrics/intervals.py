@@ -10,7 +10,7 @@ Coverage in simulation (tests/metrics/test_coverage.py: difficulties beta distri
 samples): 93 to 97 % for averages from 10 to 90 %, where the plain interval falls to 89 %. With one sample per question
 the average is a binomial share, and no interval hits 95 % at each of its few values: up to 98 % at 30 questions.
 Averages below 5 % over 30 questions rest on one or two questions that happened to be easy; nothing that sees only the
-sample can know of the others, and coverage may be as low as 86 %.
+sample can know of the others, and coverage may be as low as 85 %.
 """
 
 import math
