@@ -1,0 +1,91 @@
+"""Numerals with a base: the base may be left out, but no other one named."""
+
+from tests.grading.corpus import Group
+
+GROUPS = (
+    Group(
+        "2516_8",
+        same=("2516_8", "2516_{8}", "2516", "2516_{ 8 }", "(2516)_8", "2516_{(8)}"),
+        why="the base stands in the question",
+        other=("2516_9", "2516_{16}", "2561_8", "2516_7", "251_8", "2615"),
+        why_not="digits or base",
+        source="MATH golds",
+    ),
+    Group(
+        "52_8",
+        same=("52_8", "52", "52_{8}", "$52_8$"),
+        why="the base stands in the question",
+        other=("52_9", "25_8", "52_{10}", "528", "42_8", "52_{80}"),
+        why_not="digits or base",
+        source="MATH golds",
+    ),
+    Group(
+        "4210_{5}",
+        same=("4210_5", "4210", "4210_{5}", r"4210_{\text{five}}"),
+        why="spellings of the base",
+        other=("4210_6", "4201_5", "42105", "421_5", "-4210_5"),
+        why_not="digits or base",
+        source="MATH golds",
+    ),
+    Group(
+        "1011_2",
+        same=("1011_2", "1011_{2}", r"1011_{\text{two}}", "1011"),
+        why="spellings of the base",
+        other=("1011_3", "1101_2", "10112", "1011_{10}", "1111_2"),
+        why_not="digits or base",
+        source="math-verify 0.9 accepts another base",
+    ),
+    Group(
+        "1112112_3",
+        same=("1112112_{3}", "1112112"),
+        why="the base stands in the question",
+        other=("1112122_3", "1112112_4", "1121", "11121123"),
+        why_not="digits or base",
+        source="Math-Verify tests' pattern",
+    ),
+    Group(
+        "204_5",
+        same=("204_{5}", "204", "204_5"),
+        why="the base stands in the question",
+        other=("204_6", "240_5", "2045", "205_5"),
+        why_not="digits or base",
+        source="MATH golds",
+    ),
+    Group(
+        "AB3_{16}",
+        same=("AB3_{16}", r"\text{AB3}_{16}", "AB3"),
+        why="letters as digits",
+        other=("AB4_{16}", "AB3_{15}", "BA3_{16}"),
+        why_not="digits or base",
+    ),
+    Group(
+        "4343_6",
+        same=("4343_6", "4343_{6}", "4343"),
+        why="the base stands in the question",
+        other=("3434_6", "4343_7", "434_6", "43436"),
+        why_not="digits or base",
+        source="MATH golds, lm-evaluation-harness #3785",
+    ),
+    Group(
+        "40_9",
+        same=("40_9", "40_{9}", "40"),
+        why="the base stands in the question",
+        other=("40_8", "36_9", "409", "04_9"),
+        why_not="digits or base",
+        source="MATH golds",
+    ),
+    Group(
+        "1101_2",
+        same=("1101_{2}", "1101", r"1101_{\text{two}}"),
+        why="the base stands in the question",
+        other=("1101_3", "13", "1011_2", "1101_{10}"),
+        why_not="digits or base",
+    ),
+    Group(
+        "3F_{16}",
+        same=("3F_{16}", r"\text{3F}_{16}", r"3\text{F}_{16}"),
+        why="letters as digits",
+        other=("3E_{16}", "F3_{16}", "3F_{17}"),
+        why_not="digits or base",
+    ),
+)  # fmt: skip
