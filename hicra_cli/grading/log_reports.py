@@ -126,7 +126,7 @@ class Changes:
                 self._counts["unchanged"] += 1
             else:
                 self._counts["now_correct" if graded.correct else "now_wrong"] += 1
-                changed.append({"before": earlier} | verdict_row(graded))
+                changed.append({"before": earlier} | _row_with_gold(graded))
         return changed
 
     def finish(self) -> None:
@@ -172,7 +172,7 @@ class Agreement:
         for (graded, _), judgement in zip(samples, judged, strict=True):
             self._counts[_agreement(graded.correct, judgement.correct)] += 1
             if judgement.correct is None or judgement.correct != graded.correct:
-                row = verdict_row(graded) | {"policy": self._policies.policy, "policy_correct": judgement.correct}
+                row = _row_with_gold(graded) | {"policy": self._policies.policy, "policy_correct": judgement.correct}
                 different.append(row | ({"policy_detail": judgement.detail} if judgement.detail else {}))
         return different
 
@@ -200,6 +200,13 @@ def verdict_row(graded: Graded) -> Row:
         row["gold_normal"] = normal if content.listed else normal[0]
         row |= content.place
     return row | ({"detail": verdict.detail} if verdict.detail else {})
+
+
+def _row_with_gold(graded: Graded) -> Row:
+    """With the gold as the log has it too: how it is spelt is often why two graders disagree."""
+    content = graded.entry.content
+    assert isinstance(content, Sample)
+    return verdict_row(graded) | {"gold": list(content.golds) if content.listed else content.golds[0]}
 
 
 @lru_cache(maxsize=4096)

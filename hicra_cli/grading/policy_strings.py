@@ -2,9 +2,14 @@ r"""The policies `hendrycks` and `verl`: the last box, cleaned by replacements, 
 
 import re
 
-_DROPPED = re.compile(r"\n|\\!|\\left|\\right|\^\{\\circ\}|\^\\circ|\\\$")
+_REPLACED = (
+    ("\n", ""), ("\\!", ""), ("\\\\", "\\"), ("tfrac", "frac"), ("dfrac", "frac"), ("\\left", ""), ("\\right", ""),
+    ("^{\\circ}", ""), ("^\\circ", ""), ("\\$", ""),
+)  # fmt: skip
 _UNIT = "\\text{ "
 _BARE_ROOT = re.compile(r"\\sqrt(?!\{)(.)")
+_ROOT_OF_NOTHING = re.compile(r"\\sqrt(?=\\sqrt|$)")
+_FRACTION_OF_NOTHING = re.compile(r"\\frac(?=\\frac|$)")
 _FRACTION_TOO_SHORT = re.compile(r"\\frac(?!\{).?$")
 _BARE_FRACTION = re.compile(r"\\frac(?:([^{])(?=\{)|([^{])([^{]))")
 _SLASH = re.compile(r"(-?\d+)/(-?\d+)")
@@ -23,22 +28,28 @@ def verl(response: str, gold: str) -> bool:
 
 
 def same_strings(answer: str, gold: str) -> bool:
-    """Equality after cleaning; where a text has two units the cleaning gives up and the raw texts are compared."""
-    if answer.count(_UNIT) > 1 or gold.replace("\\\\", "\\").count(_UNIT) > 1:
-        return answer == gold
-    return cleaned(answer) == cleaned(gold)
+    """Equality after cleaning; where the cleaning gives up on one of both, the raw texts are compared."""
+    clean_answer, clean_gold = cleaned(answer), cleaned(gold)
+    return answer == gold if clean_answer is None or clean_gold is None else clean_answer == clean_gold
 
 
-def cleaned(text: str) -> str:
-    """The replacements of the MATH release, in their order."""
-    text = text.replace("\\\\", "\\").replace("tfrac", "frac").replace("dfrac", "frac")
-    text = _DROPPED.sub("", text).partition(_UNIT)[0].replace("\\%", "")
+def cleaned(text: str) -> str | None:
+    """The replacements of the MATH release, in their order; None for two units, or a root or fraction of nothing."""
+    for old, new in _REPLACED:
+        text = text.replace(old, new)
+    if text.count(_UNIT) > 1:
+        return None
+    text = text.partition(_UNIT)[0].replace("\\\\%", "").replace("\\%", "")
     text = text.replace(" .", " 0.").replace("{.", "{0.")
     text = "0" + text if text.startswith(".") else text
     left, equals, right = text.partition("=")
     if equals and len(left) <= 2 and "=" not in right:
         text = right
+    if _ROOT_OF_NOTHING.search(text):
+        return None
     text = _BARE_ROOT.sub(r"\\sqrt{\1}", text).replace(" ", "")
+    if _FRACTION_OF_NOTHING.search(text):
+        return None
     if not _FRACTION_TOO_SHORT.search(text):
         text = _BARE_FRACTION.sub(_brace_fraction, text)
     if text == "0.5":

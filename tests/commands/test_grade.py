@@ -256,7 +256,8 @@ def test_what_changed_since_an_earlier_grading_is_told(tmp_path):
     assert "9 unchanged, 0 now correct, 0 now wrong" in same.stderr
     old.write_text(old.read_text().replace('"correct": true', '"correct": false'))
     changed = hicra("grade", "--jsonl", source, "--diff", old, cwd=tmp_path, check=0)
-    assert [(row["id"], row["before"], row["correct"]) for row in lines(changed.stdout)] == [(7, False, True)]
+    (row,) = lines(changed.stdout)
+    assert (row["id"], row["before"], row["correct"], row["gold"]) == (7, False, True, "7")
     assert "8 unchanged, 1 now correct, 0 now wrong" in changed.stderr
     assert "0 correct before, 1 correct after" in changed.stderr
 
