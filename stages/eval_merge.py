@@ -120,10 +120,13 @@ def _has_questions(shard: ShardFile, number: int) -> bool:
 
 
 def _inputs(shard: ShardFile, registry: Registry) -> dict[str, Input]:
-    """What the shards were made from, by role."""
-    inputs: dict[str, Input] = {role: artifact for artifact, role in registry.inputs(shard.artifact)}
-    for role, each in shard.artifact.summary.get("external_inputs", {}).items():
-        inputs[role] = External(ref=each["ref"], digest=each["digest"], path=shard.artifact.path)
+    """What the shards were made from, by role; by its digest alone where this registry does not have it."""
+    known = {role: artifact for artifact, role in registry.inputs(shard.artifact)}
+    inputs: dict[str, Input] = {}
+    for role, name in (("policy", "policy"), ("gram-set", "gram_set")):
+        ref, digest = shard.about[name], shard.about[f"{name}_digest"]
+        if ref is not None:
+            inputs[role] = known.get(role) or External(ref=ref, digest=digest, path=shard.artifact.path)
     return inputs
 
 

@@ -52,6 +52,7 @@ def provenance(space: Workspace, exam: Exam) -> dict[str, Any]:
         "policy": policy.ref,
         "policy_digest": policy.digest,
         "gram_set": None if gram_set is None else gram_set.ref,
+        "gram_set_digest": None if gram_set is None else gram_set.digest,
         "hicra": metadata.version("hicra"),
         "seed": config.seed,
         "sampling": config.eval.sampling.model_dump(mode="json"),

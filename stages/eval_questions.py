@@ -80,10 +80,8 @@ def evaluation_name(config: HicraConfig, exam: Exam) -> str:
         return config.eval.name
     policy = config.eval.policy.removeprefix("policy:").rstrip("/").rpartition("/")[2]
     # A group of benchmarks by its own name: six together would be cut.
-    written = (
-        config.eval.bench if expand(config.eval.bench) != config.eval.bench else [each.name for each in exam.whole]
-    )
-    text = "-".join([policy, *written]).lower()
+    names = dict(zip(expand(config.eval.bench), (each.name for each in exam.whole), strict=True))
+    text = "-".join([policy, *(names.get(each, each) for each in dict.fromkeys(config.eval.bench))]).lower()
     return re.sub(r"[^a-z0-9._-]+", "-", text).strip("-._")[:NAME_LENGTH].rstrip("-._") or "evaluation"
 
 

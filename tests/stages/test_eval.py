@@ -15,6 +15,7 @@ from hicra_cli.core.seeds import seed_for
 from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.stages.base import execute
 from hicra_cli.stages.eval import STAGE
+from hicra_cli.stages.eval_questions import evaluation_name, read_exam
 from hicra_cli.stages.eval_summary import bench_summary
 
 SMALL = {"bench": ["countdown"], "samples": 2, "countdown_questions": 8, "sampling": {"max_new_tokens": 64}}
@@ -192,6 +193,17 @@ def test_known_rewards_give_known_numbers():
     assert shown["truncated_fraction"] == 0.25
     assert shown["outcomes"]["truncated"] == 1
     assert bench_summary(rows[::-1], ks=[]) == shown
+
+
+def test_an_evaluation_is_named_after_policy_and_benchmarks_without_folders(tmp_path):
+    (tmp_path / "my.questions.jsonl").write_text('{"problem": "1 + 1?", "answer": "2"}\n')
+    names = {
+        "nano-countdown-my.questions": ["countdown", str(tmp_path / "my.questions.jsonl")],
+        "nano-countdown": ["countdown", "countdown"],
+    }
+    for name, bench in names.items():
+        asked = config(tmp_path, bench=bench)
+        assert evaluation_name(asked, read_exam(asked)) == name
 
 
 @pytest.mark.parametrize(

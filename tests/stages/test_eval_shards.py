@@ -7,6 +7,7 @@ import pytest
 from hicra_cli.core.errors import ArtifactError, UsageError
 from hicra_cli.core.progress import SilentProgress
 from hicra_cli.core.registry import Registry
+from hicra_cli.grams.gram_set import GramSet
 from hicra_cli.stages.base import execute
 from hicra_cli.stages.eval_merge import merge_stage
 from tests.stages.test_eval import config, evaluate, rows_of, summary_of
@@ -69,6 +70,28 @@ def test_merged_shards_have_the_bytes_and_the_key_of_the_whole(home, tmp_path):
     with Registry.open(home) as registry:
         roles = {role: parent.name for parent, role in registry.inputs(merged)}
     assert roles == {f"shard-{number}": f"nano-countdown-two.shard-{number}-of-3" for number in (1, 2, 3)}
+
+
+def test_shards_from_another_machine_are_merged_by_the_digests_of_what_they_were_made_from(tmp_path):
+    there, here = tmp_path / "there", tmp_path / "here"
+    with Registry.open(there) as registry:
+        for phrase in ("let's start with", "the answer is"):
+            draft = registry.begin("gram-set", "g")
+            GramSet.from_phrases([phrase]).save(draft.path)
+            draft.publish(inputs=[], summary={})
+    merged = []
+    for version in (1, 2):
+        asked = {"gram_set": f"gram-set:g@v{version}", "name": f"g{version}"}
+        shards = [evaluate(config(there, shard=f"{number}/2", **asked)).artifact for number in (1, 2)]
+        with Registry.open(there) as registry:
+            registry.export_bundle(shards, tmp_path / f"{version}.zip", with_lineage=False)
+        with Registry.open(here) as registry:
+            imported = registry.import_bundle(tmp_path / f"{version}.zip")
+        merged.append(merge(here, *(each.ref for each in imported), name="same"))
+        whole = evaluate(config(there, **asked)).artifact
+        for name in FILES:
+            assert (merged[-1].artifact.path / name).read_bytes() == (whole.path / name).read_bytes()
+    assert [each.cached for each in merged] == [False, False]  # other gram-sets, other evaluations
 
 
 def test_merged_shards_may_get_a_name_of_their_own(home):
