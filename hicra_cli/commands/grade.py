@@ -242,10 +242,15 @@ def _lines(session: Session, output: Path | None) -> Iterator[TextIO]:
         stream = unfinished.open("w", encoding="ascii")
     except OSError as error:
         raise UsageError(f"cannot be written: {error.strerror}", where=str(output), fix="Check the path") from error
-    with stream:
-        yield stream
-    if not special:
-        os.replace(unfinished, output)
+    try:
+        with stream:
+            yield stream
+        if not special:
+            os.replace(unfinished, output)
+    except BaseException:
+        if not special and unfinished.stat().st_size == 0:  # nothing was graded that would be worth keeping
+            unfinished.unlink()
+        raise
 
 
 def _conclude(

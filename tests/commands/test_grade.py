@@ -211,7 +211,7 @@ def test_json_is_a_summary_and_needs_a_file_for_the_lines(tmp_path):
     [
         [],
         ["--jsonl", "a", "--evaluation", "b"],
-        ["--jsonl", "nowhere.jsonl"],
+        ["--jsonl", "nowhere.jsonl", "--output", "out.jsonl"],
         ["--jsonl", "."],
         ["--jsonl", "-", "--fields", "colour=red"],
         ["--jsonl", "-", "--fields", "response"],
@@ -225,6 +225,7 @@ def test_wrong_usage_is_exit_code_2(arguments, tmp_path):
     done = hicra("grade", *arguments, cwd=tmp_path, check=2)
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_evaluation_is_exit_code_3(tmp_path):
