@@ -1,6 +1,7 @@
 """The decoding loop: exact against a full forward, and independent of who shares a batch."""
 
 import itertools
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,23 @@ def test_every_rollout_is_reported_once_as_soon_as_it_is_finished():
     rollouts = engine_of(max_rows=4).generate(varied_requests(), SAMPLING, DRAWS, on_rollout=seen.append)
     assert sorted(map(id, seen)) == sorted(map(id, rollouts))
     assert seen != rollouts
+
+
+def test_what_is_not_kept_is_reported_and_then_forgotten():
+    alive: list[weakref.ref[Rollout]] = []
+    most = 0
+    tokens: list[tuple[str, int, bytes]] = []
+
+    def look(rollout: Rollout) -> None:
+        nonlocal most
+        alive.append(weakref.ref(rollout.token_ids))  # type: ignore[arg-type]
+        tokens.append((rollout.prompt.id, rollout.sample, rollout.token_ids.tobytes()))
+        most = max(most, sum(each() is not None for each in alive))
+
+    kept = engine_of(max_rows=4).generate(varied_requests(), SAMPLING, DRAWS)
+    assert engine_of(max_rows=4).generate(varied_requests(), SAMPLING, DRAWS, on_rollout=look, keep=False) == []
+    assert sorted(tokens) == sorted((each.prompt.id, each.sample, each.token_ids.tobytes()) for each in kept)
+    assert most <= 4 < len(kept)
 
 
 def test_the_same_call_gives_the_same_bytes_and_another_step_other_samples():

@@ -93,6 +93,10 @@ with build() as engine:
     first = engine.generate(requests, sampling, draws, on_rollout=seen.append)
     again = engine.generate(requests[::-1], sampling, draws)
     other = engine.generate(requests, sampling, Draws(7, "train", 4))
+    vllm_engine._MOST_IN_FLIGHT, most = 2, vllm_engine._MOST_IN_FLIGHT
+    reported = []
+    nothing = engine.generate(requests, sampling, draws, on_rollout=reported.append, keep=False)
+    vllm_engine._MOST_IN_FLIGHT = most
     cool = engine.generate(requests, SamplingConfig(max_new_tokens=24, temperature=0.6), draws)
     greedy = engine.generate(requests[:1], SamplingConfig(max_new_tokens=24, temperature=0), draws)
     new = tiny_model(head_dim=32, seed=9)
@@ -113,6 +117,7 @@ with build() as engine:
     torch.set_num_threads(threads + 1)
     answer(
         order=[(r.prompt.id, r.sample) for r in first], seen=len(seen), entropy=[r.token_entropy for r in first],
+        nothing=nothing, few=tokens(reported) == tokens(first),
         same=tokens(first) == tokens(again), other=tokens(first) == tokens(other),
         distinct=len({r.token_ids.tobytes() for r in first}), error=worst(first, loaded.model),
         cool=worst(cool, loaded.model, 0.6), greedy=greedy[0].sampler_logprobs.any().item(),
@@ -130,7 +135,8 @@ engine.close()
     assert found["order"] == [[name, sample] for name, count in samples.items() for sample in range(count)]
     assert found["seen"] == found["distinct"] == 15
     assert found["entropy"] == [None] * 15
-    assert found["same"] is True
+    assert found["same"] is found["few"] is True
+    assert found["nothing"] == []
     assert found["other"] is False
     assert found["error"] < 1e-4  # type: ignore[operator]
     assert found["cool"] < 1e-4  # type: ignore[operator]
