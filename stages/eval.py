@@ -18,7 +18,7 @@ from .base import Input, Plan, Stage, Work, Workspace, execute
 from .eval_grading import Grading
 from .eval_provenance import SHARD, about_benches, provenance, remember_engine
 from .eval_questions import Exam, bench_settings, evaluation_name, read_exam, shard_name
-from .eval_results import SUMMARY, headline, publish_rows, read_summary, warn_of_trouble, write_summary
+from .eval_results import SUMMARY, headlines, publish_rows, read_summary, warn_of_trouble, write_summary
 from .eval_sampling import sample_missing
 from .gram_sets import resolve_gram_set
 from .kept_lines import KeptLines
@@ -72,7 +72,7 @@ def work(space: Workspace) -> Work:
     summary = read_summary(space.folder)
     drop_working_files(space.folder)
     warn_of_trouble(summary, space.progress)
-    return Work({name: headline(bench) for name, bench in summary["bench"].items()})
+    return Work(headlines(summary))
 
 
 STAGE = Stage("eval", "evaluation", "2", plan, work, resumable=True)

@@ -20,7 +20,7 @@ from hicra_cli.core.registry import Registry
 from . import eval as eval_stage
 from .base import External, Input, Plan, Stage, Work, Workspace
 from .eval_provenance import ABOUT_BENCH, SHARD
-from .eval_results import MEAN, SUMMARY, headline, read_summary, warn_of_trouble, write_summary
+from .eval_results import MEAN, SUMMARY, headlines, read_summary, warn_of_trouble, write_summary
 from .kept_lines import Row
 from .samples import SAMPLES, read_samples, write_samples
 
@@ -141,7 +141,7 @@ def _merge(space: Workspace, shards: Sequence[ShardFile]) -> Work:
     summary = read_summary(space.folder)
     warn_of_trouble(summary, space.progress)
     links = [(shard.artifact, f"shard-{shard.number}") for shard in shards]
-    return Work({name: headline(bench) for name, bench in summary["bench"].items()}, inputs=links)
+    return Work(headlines(summary), inputs=links)
 
 
 def _rows(shards: Sequence[ShardFile], settings: Mapping[str, Any]) -> Iterator[Row]:

@@ -58,12 +58,10 @@ def read_summary(folder: Path) -> dict[str, Any]:
     return summary
 
 
-def headline(bench: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of a benchmark that the command line shows."""
-    shown = ("questions", "samples", "average", "low", "high", "truncated_fraction", "mean_tokens", "planning_fraction")
-    figures = {name: bench[name] for name in shown if bench.get(name) is not None}
-    passed = {f"pass@{k}": value for k, value in bench["pass_at_k"].items() if value is not None}
-    return {**figures, **passed, "outcomes": bench["outcomes"]}
+def headlines(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures that the command line shows: of each benchmark and, of several, their mean."""
+    benches = {name: _headline(bench) for name, bench in summary["bench"].items()}
+    return {**benches, MEAN: summary[MEAN]} if len(benches) > 1 else benches
 
 
 def warn_of_trouble(summary: Mapping[str, Any], progress: Progress) -> None:
@@ -81,6 +79,17 @@ def warn_of_trouble(summary: Mapping[str, Any], progress: Progress) -> None:
             )
             if count:
                 progress.warn(f"{name}: {count} answers could not be compared ({outcome.value}); see {SAMPLES}")
+
+
+def _headline(bench: Mapping[str, Any]) -> dict[str, Any]:
+    shown = (
+        "questions", "samples", "average", "low", "high", "truncated_fraction", "no_answer_fraction", "mean_tokens",
+        "planning_fraction",
+    )  # fmt: skip
+    figures = {name: bench[name] for name in shown if bench.get(name) is not None}
+    passed = {f"pass@{k}": value for k, value in bench["pass_at_k"].items() if value is not None}
+    lenient = {} if bench["lenient"] is None else {"lenient_average": bench["lenient"]["average"]}
+    return {**figures, **passed, **lenient, "outcomes": bench["outcomes"]}
 
 
 def _warn_of_extraction(name: str, bench: Mapping[str, Any], progress: Progress) -> None:
