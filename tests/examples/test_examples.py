@@ -35,6 +35,7 @@ def test_every_example_is_run_by_a_test_of_this_file():
         "python_api.py",
         "reward_function.py",  # run in tests/grading/test_functions_example.py
         "slurm.sbatch",  # run in test_multi_node.py
+        "smollm2.py",  # run in test_smollm2.py
     }
 
 
