@@ -31,6 +31,7 @@ def read_number(cursor: Cursor, digits: str) -> Node:
 def read_letter(levels: Levels, name: str) -> Node:
     """A letter with subscript and primes; `e` and `i` are the constants; `f(x)` a call."""
     cursor = levels.cursor
+    defined = cursor.begins_element(cursor.place - 1) and cursor.peek(1).kind == "sym" and cursor.at(")", ahead=2)
     if cursor.take("_"):
         bare = name.rstrip("'")
         name = f"{bare}_{cursor.script()}" + name[len(bare) :]
@@ -38,7 +39,8 @@ def read_letter(levels: Levels, name: str) -> Node:
         name += "'"
     if name in CONSTANTS:
         return Const(CONSTANTS[name])
-    if cursor.at("(") and _is_called(cursor, name):
+    is_definition = defined and cursor.at("=", ahead=3)  # `I(t) = …`
+    if cursor.at("(") and (is_definition or _is_called(cursor, name)):
         cursor.next()
         argument = levels.elements()
         cursor.expect(")")

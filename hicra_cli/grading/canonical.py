@@ -14,6 +14,7 @@ from hicra_cli.grading.nodes import Const, Node, Op, Sym
 
 MAX_TERMS = 200
 MAX_POWER = 12
+MAX_WHOLE_POWER = 1000
 MAX_FACTORED = 10**12
 _MAX_SHOWN_BITS = 400
 
@@ -146,6 +147,8 @@ def _reduced(factors: list[tuple[str, Fraction]]) -> tuple[Monomial, Fraction]:
             exponent %= 2
         elif base != "i":
             whole = exponent.numerator // exponent.denominator
+            if abs(whole) > MAX_WHOLE_POWER:
+                raise NoCanonicalForm
             coefficient *= Fraction(int(base)) ** whole
             exponent -= whole
         powers[base] = exponent
@@ -153,6 +156,8 @@ def _reduced(factors: list[tuple[str, Fraction]]) -> tuple[Monomial, Fraction]:
 
 
 def _power(terms: Terms, exponent: Fraction) -> Terms:
+    if exponent.denominator > 1 and any(base == "i" for monomial in terms for base, _ in monomial):
+        raise NoCanonicalForm  # roots of complex numbers do not multiply
     if len(terms) == 1:
         (monomial, coefficient), *_ = terms.items()
         return _product(
@@ -178,7 +183,7 @@ def _power(terms: Terms, exponent: Fraction) -> Terms:
 def _coefficient_power(coefficient: Fraction, exponent: Fraction) -> Terms:
     """A number to a rational power: primes with exponents below one, and i for a square root of a negative number."""
     if exponent.denominator == 1:
-        if abs(exponent) > 1000:
+        if abs(exponent) > MAX_WHOLE_POWER:
             raise NoCanonicalForm
         return {_ONE: coefficient ** int(exponent)}
     factors: list[tuple[str, Fraction]] = []
@@ -227,7 +232,8 @@ def _printed_term(monomial: Monomial, coefficient: Fraction) -> str:
         return number
     if abs(coefficient) == 1:
         return ("-" if coefficient < 0 else "") + " ".join(factors)
-    return " ".join([number, *factors])
+    # A digit behind a number would read as one number with it.
+    return number + "".join(f" \\cdot {factor}" if factor[0].isdecimal() else f" {factor}" for factor in factors)
 
 
 def _printed_factor(base: str, exponent: Fraction) -> str:

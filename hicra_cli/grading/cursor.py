@@ -54,6 +54,10 @@ class Cursor:
         """One level back."""
         self._depth -= 1
 
+    def begins_element(self, place: int) -> bool:
+        """Whether the token at a place begins the formula or an element of a list."""
+        return place == 0 or self._tokens[place - 1].value in (",", ";")
+
     def split_number(self) -> None:
         r"""Make a number here two tokens, its first digit and the rest: `\binom53` takes 5 and 3."""
         token = self.peek()

@@ -14,9 +14,9 @@ from hicra_cli.grading.balls import TooCostly
 from hicra_cli.grading.expressions import DECIMAL_TOLERANCE
 from hicra_cli.grading.groups import kind, same_group
 from hicra_cli.grading.limits import over_limit
-from hicra_cli.grading.naming import without_names
+from hicra_cli.grading.naming import with_constants_of, without_names
 from hicra_cli.grading.nodes import Const, Node, Op, Text
-from hicra_cli.grading.normal import clean, identity, is_words, opened
+from hicra_cli.grading.normal import clean, identity, is_prose, is_words, opened
 from hicra_cli.grading.plusminus import expanded, has_alternatives
 from hicra_cli.grading.points import new_budget
 from hicra_cli.grading.quantities import is_infinite, same_quantity
@@ -39,11 +39,12 @@ def equal(answer: str, gold: str, *, algebra: Algebra | None = None) -> bool | N
         return False
     if one == other or identity(one) == identity(other) or _letters(one) == _letters(other):
         return True
+    if over_limit(one) or over_limit(other):
+        return None
     verdict = None
-    if over_limit(one) is None and over_limit(other) is None:
-        new_budget()
-        with contextlib.suppress(TooCostly):
-            verdict = _equal_readings(one, other)
+    new_budget()
+    with contextlib.suppress(TooCostly):
+        verdict = _equal_readings(one, other)
     if verdict is None and algebra is not None:
         return algebra(one, other)
     return verdict
@@ -69,7 +70,7 @@ def _equal_readings(answer: str, gold: str) -> bool | None:
         return True
     if not lefts or not rights:
         # Unreadable on one side: words are never a formula, the rest is for algebra.
-        return False if is_words(answer) or is_words(gold) else None
+        return False if is_words(answer) or is_words(gold) or (lefts and is_prose(gold)) else None
     verdicts = [_same(left, right) for right in rights for left in lefts]
     if True in verdicts:
         return True
@@ -92,4 +93,7 @@ def _same(answer: Node, gold: Node) -> bool | None:
         return False
     if isinstance(answer, Const) and isinstance(gold, Const):
         return answer.name == gold.name
-    return same_quantity(answer, gold)
+    verdict = same_quantity(answer, gold)
+    if verdict is False and (renamed := with_constants_of(gold, answer)) is not None:
+        return same_quantity(renamed, gold)
+    return verdict

@@ -19,7 +19,7 @@ from hicra_cli.grading.exact import NotRational, P, Undefined, exact, fingerprin
 from hicra_cli.grading.nodes import Const, Node, Op, contains
 from hicra_cli.grading.numeric import Evaluation
 from hicra_cli.grading.points import FIRST_BITS, agree, context_of, evaluation_at, natural_point, real_point, touching
-from hicra_cli.grading.traits import Traits, log_base, traits
+from hicra_cli.grading.traits import Traits, log_bases, traits
 
 DECIMAL_TOLERANCE = Fraction(1, 10_000)
 _FIRST_BITS = 240
@@ -33,11 +33,17 @@ def same_value(answer: Node, gold: Node) -> bool | None:
     left, right = traits(answer), traits(gold)
     if left is None or right is None:
         return None
-    if not left.letters and not right.letters:
-        return _same_constant(answer, gold, left, right)
-    if left.rational and right.rational:
+    if (left.letters or right.letters) and left.rational and right.rational:
         return _same_fingerprint(answer, gold)
-    return _same_function(answer, gold, left, right)
+    verdict: bool | None = None
+    for base in log_bases(left, right):
+        if left.letters or right.letters:
+            verdict = _same_function(answer, gold, left, right, base)
+        else:
+            verdict = _same_constant(answer, gold, left, right, base)
+        if verdict:
+            return True
+    return verdict
 
 
 def close(value: Fraction, target: Fraction, tolerance: Fraction) -> bool:
@@ -62,7 +68,7 @@ def proportional(answer: Node, gold: Node) -> int | None:
                 return None
             if (one[0] * two[1] - two[0] * one[1]) % P:
                 return 0
-        return _ratio_sign(answer, gold, sorted(left.letters), log_base(left, right))
+        return _ratio_sign(answer, gold, sorted(left.letters), log_bases(left, right)[0])
     except (NotRational, Undefined, TooLarge):
         return None
 
@@ -84,7 +90,7 @@ def real_number(node: Node) -> Any | None:
     return None if isinstance(value, ctx.mpc) and value.imag != 0 else ctx.re(value)
 
 
-def _same_constant(answer: Node, gold: Node, left: Traits, right: Traits) -> bool | None:
+def _same_constant(answer: Node, gold: Node, left: Traits, right: Traits, base: int | None) -> bool | None:
     tolerance = DECIMAL_TOLERANCE if right.decimal else Fraction(0)
     values = exact(answer), exact(gold)
     if values[0] is not None and values[1] is not None:
@@ -93,7 +99,7 @@ def _same_constant(answer: Node, gold: Node, left: Traits, right: Traits) -> boo
         verdict = _same_fingerprint(answer, gold)
         if verdict is not None:
             return verdict
-    return _same_number(answer, gold, left, right, tolerance=tolerance)
+    return _same_number(answer, gold, base, bits=left.bits + right.bits, tolerance=tolerance)
 
 
 def _same_fingerprint(answer: Node, gold: Node) -> bool | None:
@@ -107,11 +113,11 @@ def _same_fingerprint(answer: Node, gold: Node) -> bool | None:
     return None
 
 
-def _same_number(answer: Node, gold: Node, left: Traits, right: Traits, *, tolerance: Fraction) -> bool | None:
+def _same_number(answer: Node, gold: Node, base: int | None, *, bits: int, tolerance: Fraction) -> bool | None:
     """Constants with roots, pi, logarithms: first to 70 digits, then, where these agree, to all that matter."""
-    most = min(_EQUAL_BITS + 2 * (left.bits + right.bits), _MOST_BITS)
-    for bits in (FIRST_BITS, most):
-        evaluation = evaluation_at({}, bits=bits, log_base=log_base(left, right))
+    most = min(_EQUAL_BITS + 2 * bits, _MOST_BITS)
+    for prec in (FIRST_BITS, most):
+        evaluation = evaluation_at({}, bits=prec, log_base=base)
         try:
             target = evaluation.ball(gold)
             value = _defined(evaluation, answer)
@@ -136,14 +142,14 @@ def _defined(evaluation: Evaluation, node: Node) -> Ball | None:
         return None
 
 
-def _same_function(answer: Node, gold: Node, left: Traits, right: Traits) -> bool | None:
+def _same_function(answer: Node, gold: Node, left: Traits, right: Traits, base: int | None) -> bool | None:
     """At points with every letter real: any difference decides, agreement must hold at all points."""
     names = sorted(left.letters | right.letters)
     if left.whole or right.whole:
-        return _same_at_naturals(answer, gold, names, log_base(left, right))
+        return _same_at_naturals(answer, gold, names, base)
     signed = left.signed or right.signed
     ignore_branches = not (left.imaginary or right.imaginary)
-    return _same_at_reals(answer, gold, names, log_base(left, right), signed=signed, ignore_branches=ignore_branches)
+    return _same_at_reals(answer, gold, names, base, signed=signed, ignore_branches=ignore_branches)
 
 
 def _same_at_reals(

@@ -14,7 +14,20 @@ MAX_ELEMENTS = 64
 
 Same = Callable[[Node, Node], bool | None]
 
-_NAMED_KINDS = ("list", "set", "union", "inter", "minus", "matrix", "in", "numeral", "ratio", "choice", "congruence")
+_NAMED_KINDS = (
+    "list",
+    "set",
+    "union",
+    "inter",
+    "minus",
+    "matrix",
+    "in",
+    "numeral",
+    "ratio",
+    "choice",
+    "congruence",
+    "clock",
+)
 _FLIPPED = {"=": "=", "!=": "!=", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
@@ -34,7 +47,7 @@ def same_group(answer: Node, gold: Node, same: Same) -> bool | None:
     kinds = kind(answer), kind(gold)
     if kinds == ("relation", "relation"):
         return _same_relations(answer, gold, same)
-    if "numeral" in kinds or "choice" in kinds:
+    if "numeral" in kinds or "choice" in kinds or "clock" in kinds:
         return _same_named(answer, gold)
     if "matrix" in kinds:
         return _same_matrices(answer, gold, same)
@@ -42,6 +55,8 @@ def same_group(answer: Node, gold: Node, same: Same) -> bool | None:
         return _same_congruences(answer, gold, same)
     if "ratio" in kinds:
         return _same_ratios(_parts(answer, "ratio"), _parts(gold, "ratio"), same)
+    if sorted(kinds) == ["set", "value"] and len(alone := _elements(answer, "set") + _elements(gold, "set")) == 1:
+        return same(alone[0], gold) if kinds[0] == "set" else same(answer, alone[0])
     if (values := _assigned_parts(answer, gold, kinds)) is not None:
         return _in_order(*values, same)
     if all(one in ("list", "set", "tuple") for one in kinds):
@@ -80,6 +95,8 @@ def _same_collections(answer: Node, gold: Node, kinds: tuple[str, str], same: Sa
         other_brackets = kinds == ("tuple", "tuple") and len(gold.args) == 2 and answer.name != gold.name
         if "set" in kinds or other_brackets:
             return None if are_sets else False
+        if "list" in kinds and "tuple()" not in (answer.name, gold.name):
+            return False
         return _in_order(answer.args, gold.args, same)
     left, right = answer.args, gold.args
     if "set" in kinds:
@@ -187,6 +204,8 @@ def _same_relations(answer: Node, gold: Node, same: Same) -> bool | None:
 def _same_named(answer: Node, gold: Node) -> bool:
     """Numerals and choices. The base is part of the question: an answer may leave it out but not name another."""
     if isinstance(answer, Op) and isinstance(gold, Op) and answer.name == gold.name:
+        if gold.name == "clock" and Text("") in (answer.args[1], gold.args[1]):
+            return answer.args[0] == gold.args[0]  # a.m. and p.m. may be missing on one side
         return answer.args == gold.args
     if "choice" in (kind(answer), kind(gold)):
         return _letter(answer) is not None and _letter(answer) == _letter(gold)
@@ -219,6 +238,10 @@ def _same_matrices(answer: Node, gold: Node, same: Same) -> bool | None:
 
 def _parts(node: Node, name: str) -> tuple[Node, ...]:
     return node.args if isinstance(node, Op) and node.name == name else (node,)
+
+
+def _elements(node: Node, name: str) -> tuple[Node, ...]:
+    return node.args if isinstance(node, Op) and node.name == name else ()
 
 
 def _entries(row: Node) -> tuple[Node, ...]:

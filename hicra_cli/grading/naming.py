@@ -1,6 +1,6 @@
 r"""Names before values: `x = 5`, `f(x) = x + 1`, `(x, y) = (1, 2)`, `AB = 5`, `x \in S`."""
 
-from hicra_cli.grading.nodes import RELATIONS, Node, Op, Sym, Text, is_tuple, letters
+from hicra_cli.grading.nodes import RELATIONS, Node, Op, Sym, Text, is_tuple, letters, replaced
 
 
 def without_names(answer: Node, gold: Node) -> tuple[Node, Node]:
@@ -36,6 +36,23 @@ def assignments(node: Node) -> tuple[Node, ...] | None:
     if len(names) != len(node.args) or len(values) != len(names) or len(set(names)) != len(names):
         return None
     return tuple(values)
+
+
+def with_constants_of(gold: Node, answer: Node) -> Node | None:
+    """The answer with constants of integration written as in the gold: c and C are one where no side holds both.
+
+    None where nothing is to be renamed, or where the gold has no other letter that it could be a function of.
+    """
+    names, others = letters(answer), letters(gold)
+    for mine, theirs in (("C", "c"), ("c", "C")):
+        ours = [name for name in names if name.partition("_")[0] == mine]
+        if ours and not any(name.partition("_")[0] == theirs for name in names) and len(others) > 1:
+            if any(name.partition("_")[0] == mine for name in others):
+                return None
+            for name in ours:
+                answer = replaced(answer, Sym(name), Sym(theirs + name[1:]))
+            return answer
+    return None
 
 
 def _is_relation(node: Node) -> bool:

@@ -7,6 +7,8 @@ compared. The text is a model's: every rule here is linear in its length.
 import re
 import unicodedata
 
+from hicra_cli.grading.symbols import SPOKEN_NAMES
+
 _SYMBOLS = {
     "−": "-", "–": "-", "—": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "∗": "*",
     "÷": "/", "∕": "/", "⁄": "/", "±": r"\pm ", "∓": r"\mp ", "∞": r"\infty ", "°": r"^{\circ}", "º": r"^{\circ}",
@@ -77,6 +79,8 @@ _ONE_SIGN_GROUP = re.compile(r"(?<![\^_}a-zA-Z\\])\{([:=+<>-])\}")
 _ONE_LETTER_GROUP = re.compile(r"(?<![\^_}a-zA-Z\\\]*\s])\{([a-zA-Z])\}")
 _PLAIN_TIMES = re.compile(r"(\d)\s*[xX]\s*(?=10\s*(?:\^|\*\*))")
 _DOLLAR = re.compile(r"(?<!\\)\$")
+_SPOKEN = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]?[a-z]{2,}(?![a-zA-Z])")
+_WORD_BREAK = re.compile(r"[ '-]+")
 _INVISIBLE = frozenset(("Cf", "Cc", "Mn"))
 
 
@@ -120,7 +124,18 @@ def is_words(cleaned: str) -> bool:
     bare = inner.replace(" ", "").replace("'", "").replace("-", "")
     if not (bare.isascii() and bare.isalpha()):
         return False
-    return len(bare) > (2 if inner != cleaned.strip() else 3)
+    if inner != cleaned.strip():
+        return len(bare) > 2
+    # `a b - c d` and `sin x` are formulas: one word has to be neither letters side by side nor a name of mathematics.
+    return len(bare) > 3 and any(
+        len(word) > 2 and word.lower() not in SPOKEN_NAMES for word in _WORD_BREAK.split(inner)
+    )
+
+
+def is_prose(cleaned: str) -> bool:
+    """Whether a text holds three words or more: no formula, whatever a parser would make of its letters."""
+    found = (word.lower() for word in _SPOKEN.findall(cleaned))
+    return sum(word not in SPOKEN_NAMES for word in found) >= 3
 
 
 def opened(cleaned: str) -> str:

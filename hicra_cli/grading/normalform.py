@@ -63,7 +63,7 @@ def _shown_structure(node: Op) -> str | None:
             return _shown_segments(segments)
         parts = sorted(map(_shown, node.args), key=lambda part: (len(part), part))
         parts = list(dict.fromkeys(parts)) if node.name == "set" else parts
-        return f"\\{{{', '.join(parts)}\\}}" if node.name == "set" and len(parts) < 2 else ", ".join(parts)
+        return ", ".join(parts) or "\\emptyset"
     if is_tuple(node):
         return f"{node.name[5]}{', '.join(map(_shown, node.args))}{node.name[6]}"
     if node.name in ("union", "inter", "minus", "in", "chain") or node.name in RELATIONS:
@@ -73,6 +73,8 @@ def _shown_structure(node: Op) -> str | None:
         if node.name in RELATIONS:
             return f"{_shown_value(Op('+', (node.args[0], Op('neg', (node.args[1],)))))} {node.name} 0"
         raise NoCanonicalForm
+    if node.name == "clock":
+        return " ".join(part.words for part in node.args if isinstance(part, Text)).strip()
     if node.name == "numeral":
         return "_".join(part.words for part in node.args if isinstance(part, Text))
     if node.name == "choice":

@@ -65,7 +65,7 @@ class Evaluation:
 
     def may_vanish(self, ball: Ball) -> bool:
         """Whether zero is in the ball."""
-        return self.mag(ball.value) <= ball.error + 2
+        return bool(ball.value == 0) or self.mag(ball.value) <= ball.error + 2
 
     def _rounded(self, value: Value, error: int = _NOTHING) -> Ball:
         """A value as computed just now, with an error besides that of its rounding."""
@@ -74,7 +74,7 @@ class Evaluation:
         magnitude = self.mag(value)
         if magnitude > MAX_MAGNITUDE or (value != 0 and magnitude < -MAX_MAGNITUDE):
             raise TooLarge
-        return Ball(value, max(error, magnitude - self.ctx.prec) + 2)
+        return Ball(value, max(error, magnitude - self.ctx.prec, _NOTHING) + 2)
 
     def _constant(self, name: str) -> Ball:
         if name == "pi":
@@ -176,10 +176,10 @@ class Evaluation:
         return self.exp(self.product(exponent, self.natural_log(base)))
 
     def _whole_power(self, base: Ball, exponent: int) -> Ball:
-        if base.value == 0 and exponent > 0:
-            return base
         if self.may_vanish(base):
-            raise Undefined
+            if exponent <= 0:
+                raise Undefined
+            return self._rounded(self.ctx.mpf(0), min(self.magnitude(base), 0) * min(exponent, 1 << 20))
         if abs(self.mag(base.value)) * abs(exponent) > MAX_MAGNITUDE:
             raise TooLarge
         if abs(exponent) > _MAX_COMPLEX_POWER and isinstance(base.value, self.ctx.mpc):

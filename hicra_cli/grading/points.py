@@ -38,7 +38,8 @@ def agree(answer: Node, gold: Node, values: dict[str, Any], log_base: int | None
 def touching(evaluation: Evaluation, value: Ball, target: Ball) -> bool | None:
     """False for balls apart; True where both agree to nearly half of their bits; None where they are too wide."""
     error = max(value.error, target.error) + 2
-    if evaluation.mag(value.value - target.value) > error:
+    difference = value.value - target.value
+    if difference != 0 and evaluation.mag(difference) > error:
         return False
     vanishing = evaluation.may_vanish(value) and evaluation.may_vanish(target)
     size = 0 if vanishing else max(evaluation.mag(value.value), evaluation.mag(target.value))

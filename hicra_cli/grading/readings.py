@@ -26,6 +26,7 @@ _NUMERAL = re.compile(
 )
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:\\text\s*\{)?\s*([aApP])?\.?\s*(?:[mM])?\.?\s*\}?")
 _CHOICE = re.compile(r"(?:\\(?:text|mathrm|textbf|mathbf)\s*\{)?\s*\(?\s*([A-J])\s*(?:\)|\.|:|\))?\s*\}?\s*\)?")
+_ORDINAL = re.compile(r"(\d{1,9})\s*(?:\^\s*)?\{?\s*(?:\\(?:text|mathrm)\s*\{)?\s*(?:st|nd|rd|th)\s*\}{0,2}")
 _CHOICE_WITH_TEXT = re.compile(
     r"(?:\\(?:text|mathrm|textbf|mathbf)\s*\{)?\s*(?:\(([A-J])\)|([A-J])[.:)])\s*\}?\s*\S.*", re.DOTALL
 )
@@ -79,7 +80,9 @@ def _special(cleaned: str) -> Node | None:
         return names
     if ":" in cleaned and (match := _CLOCK.fullmatch(cleaned)):
         hours, minutes, seconds, half = match.groups()
-        return Text(f"{int(hours)}:{minutes}:{seconds or '00'} {(half or '').lower()}".strip())
+        return Op("clock", (Text(f"{int(hours)}:{minutes}:{seconds or '00'}"), Text((half or "").lower())))
+    if match := _ORDINAL.fullmatch(cleaned):
+        return number(int(match.group(1)))
     if cleaned[:1] in "(\\" and (match := _CHOICE.fullmatch(cleaned)):
         return Op("choice", (Text(match.group(1)), Text("")))
     return None

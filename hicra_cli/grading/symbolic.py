@@ -15,8 +15,12 @@ from math_verify.grader import should_treat_as_complex
 from sympy.core.function import AppliedUndef
 from sympy.ntheory import prime
 
-RELATIVE_TOLERANCE = sympy.Float("1e-6")
+from hicra_cli.grading.normal import is_prose
+
+POINT_TOLERANCE = sympy.Float("1e-4")  # of values at one point, to be surely different
+DECIMAL_TOLERANCE = sympy.Float("1e-4")  # of a gold with decimals, as in `expressions.py`
 EXACT_TOLERANCE = sympy.Float("1e-25")
+FLOAT_TOLERANCE = sympy.Float("1e-14")  # a decimal in the answer is read as a double
 _DIGITS = 40
 
 _NORMALIZATION = NormalizationConfig(
@@ -48,6 +52,8 @@ def equal_by_algebra(answer: str, gold: str) -> bool | None:
 
 
 def _read(text: str) -> sympy.Basic:
+    if is_prose(text):
+        raise NotReadable("prose")
     normalized = normalize_latex(text, config=_NORMALIZATION)
     try:
         return latex2sympy(
@@ -73,15 +79,17 @@ def _differ_at_a_point(answer: sympy.Basic, gold: sympy.Basic) -> bool:
     values = [side.subs({s: point[str(s)] for s in side.free_symbols}).evalf(_DIGITS) for side in (answer, gold)]
     if not all(value.is_number and value.is_finite and value.is_comparable for value in values):
         return False
-    return bool(abs(values[0] - values[1]) > RELATIVE_TOLERANCE * 100 * max(abs(values[0]), abs(values[1])))
+    return bool(abs(values[0] - values[1]) > POINT_TOLERANCE * max(abs(values[0]), abs(values[1])))
 
 
 def _agree_relatively(answer: sympy.Basic, gold: sympy.Basic) -> bool:
-    """Constants that math-verify took for equal must agree to 25 digits, or to 6 where one is written as a decimal."""
+    """Constants that math-verify took for equal must agree: to the tolerance of a gold with decimals, else exactly."""
     if not all(isinstance(side, sympy.Expr) and not side.free_symbols for side in (answer, gold)):
         return True
     difference, size = sympy.Abs((answer - gold).evalf(_DIGITS)), sympy.Abs(gold.evalf(_DIGITS))
     if not (difference.is_Float or difference.is_Integer) or not (size.is_Float or size.is_Integer):
         return True
-    tolerance = RELATIVE_TOLERANCE if answer.has(sympy.Float) or gold.has(sympy.Float) else EXACT_TOLERANCE
+    tolerance = DECIMAL_TOLERANCE if gold.has(sympy.Float) else EXACT_TOLERANCE
+    if answer.has(sympy.Float):
+        tolerance = max(tolerance, FLOAT_TOLERANCE)
     return bool(difference <= tolerance * size)

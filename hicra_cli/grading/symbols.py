@@ -33,6 +33,27 @@ BASES = {
 }
 # fmt: on
 CURRENCIES = {"\\$": "dollar", "$": "dollar", "\\euro": "euro", "\\pounds": "pound sterling"}
+# Names that stand in plain text for a command.
+SPOKEN_NAMES = FUNCTIONS | {
+    "pi",
+    "infty",
+    "alpha",
+    "beta",
+    "theta",
+    "omega",
+    "lambda",
+    "sigma",
+    "phi",
+    "rho",
+    "tau",
+    "gamma",
+    "delta",
+    "epsilon",
+    "union",
+    "cup",
+    "times",
+    "factorial",
+}
 NAMED_SETS = frozenset("RQZNC")
 ACCENTS = frozenset(("dot", "ddot", "bar", "hat", "tilde", "overline", "widehat", "widetilde"))
 IGNORED_ACCENTS = frozenset(("vec", "overrightarrow", "underline", "boxed", "fbox", "ensuremath"))

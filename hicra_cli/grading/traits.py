@@ -12,7 +12,7 @@ _RATIONAL = frozenset(("+", "*", "/", "neg", "^", "!", "binom", "percent", "call
 # fmt: off
 _STRUCTURES = frozenset((
     "list", "set", "union", "inter", "minus", "matrix", "row", "ratio", "choice", "chain", "in", "pm", "mp", "numeral",
-    "congruence", "unit",
+    "congruence", "clock", "unit",
 )) | RELATIONS
 # fmt: on
 
@@ -29,6 +29,7 @@ class Traits:
     decimal: bool
     base_ten: bool
     natural_log: bool
+    bare_log: bool
     bits: int
 
 
@@ -36,7 +37,7 @@ class Traits:
 def traits(node: Node) -> Traits | None:
     """The traits of a formula, or None where the tree is no formula of values."""
     names, decimal, rational, whole, signed, imaginary = set(), False, True, False, False, False
-    base_ten = natural = False
+    base_ten = natural = bare = False
     bits = 0
     for part in walk(node):
         if isinstance(part, Sym):
@@ -66,17 +67,19 @@ def traits(node: Node) -> Traits | None:
                 rational &= name in ("!", "binom") and not whole
             elif name == "log":
                 base_ten |= len(part.args) == 2 and part.args[0] == Num(Fraction(10))
+                bare |= len(part.args) == 1
             natural |= name == "ln"
             base_ten |= name == "lg"
             signed |= name in ("abs", "sgn")
             rational &= name in _RATIONAL
-    return Traits(frozenset(names), rational, whole, signed, imaginary, decimal, base_ten, natural, bits)
+    return Traits(frozenset(names), rational, whole, signed, imaginary, decimal, base_ten, natural, bare, bits)
 
 
-def log_base(left: Traits, right: Traits) -> int | None:
-    """A bare `log` is natural, unless one side says base ten and none the natural one."""
-    base_ten, natural = left.base_ten or right.base_ten, left.natural_log or right.natural_log
-    return 10 if base_ten and not natural else None
+def log_bases(left: Traits, right: Traits) -> tuple[int | None, ...]:
+    """What a bare `log` may be: natural (None) or, unless one side says ln, base ten; the likelier first."""
+    if not (left.bare_log or right.bare_log) or left.natural_log or right.natural_log:
+        return (None,)
+    return (10,) if left.base_ten or right.base_ten else (None, 10)
 
 
 def _bits(node: Node) -> int:

@@ -5,6 +5,7 @@ import pytest
 from hicra_cli.grading.equivalence import equal
 
 SAME = [
+    ("sin x", r"\sin x"), ("a b - c d", "ab-cd"),
     ("(B)", "B"), (r"\text{(B)}", "B"), (r"\text{B}", r"\text{(B)}"), ("(B) 42", r"\text{(B)}"),
     ("B. 42", r"\text{(B)}"), ("y=2x+3", "2x-y+3=0"), ("2y=4x+6", "y=2x+3"), ("x>3", r"(3,\infty)"), ("3<x", "x>3"),
     (r"k \geqslant 2", r"k\ge2"), (r"[2,\infty)", r"k\ge 2"), (r"-2\le x\le 7", r"x \in [-2,7]"),
@@ -70,6 +71,43 @@ SAME = [
     (r"\begin{vmatrix}1&2\\3&4\end{vmatrix}", "-2"), (r"{10 \choose 3}", "120"), (r"\binom53", "10"),
     (r"\sum_{k=1}^{10}k", "55"), (r"\prod_{k=1}^{6}k", "720"), (r"\sum_{k=1}^{n}k", r"\frac{n(n+1)}{2}"),
     (r"\sum_{i=1}^{10} i^2", "385"),
+    (r"\{x : x>3\}", r"(3,\infty)"), (r"\{x\in\mathbb{R}\mid x\neq 2\}", r"(-\infty,2)\cup(2,\infty)"),
+    (r"\mathbb{R}-\{2\}", r"(-\infty,2)\cup(2,\infty)"), (r"\left\{x \middle| -1<x\le 2\right\}", "(-1,2]"),
+    (r"\frac15\begin{pmatrix}1\\-18\end{pmatrix}", r"\begin{pmatrix} 1/5 \\ -18/5 \end{pmatrix}"),
+    (r"-\begin{pmatrix}1&0\\0&1\end{pmatrix}", r"\begin{pmatrix} -1 & 0 \\ 0 & -1 \end{pmatrix}"),
+    (r"\text{ABC}", "ABC"), (r"\mathrm{SAS}", "SAS"), (r"\triangle ABC", r"\triangle ABC "), (r"{1 \over 2}", "1/2"),
+    (r"\large 5", "5"), (r"\color{red}{5}", "5"), (r"{\bf 5}", "5"), ("{x}^{2}+1", "x^2+1"), ("{x}_{1}", "x_1"),
+    (r"\boxed{5}", "5"), (r"\gcd(12,18)", "6"), (r"\operatorname{lcm}(4,6)", "12"), (r"7 \bmod 4", "3"),
+    (r"1 \pmod 4", r"x\equiv 1 \pmod{4}"), ("1", r"1\pmod{4}"), (r"5\pmod 4", r"1\pmod 4"),
+    ("0,3,6,9,...,6048", r"0,3,6,9, \ldots, 6048"),
+    (r"\frac{4^{2024}(2024!)^2}{4048!}-2", r"\frac{4^{2024}}{\binom{4048}{2024}}-2"),
+    (r"\frac{dM}{dt}=\frac{10^5 L_\odot M^6}{0.007c^2M_\odot^6}",
+     r"\frac{dM}{dt}=\frac{10^{5} L_{\odot}}{0.007 c^{2} M_{\odot}^{6}} M^{6}"),
+    (r"mg\ell", r"m g \ell"), (r"2\vec{i}+3\vec{j}", r"2\mathbf{i}+3\mathbf{j}"), ("3i+4j", r"3\mathbf{i}+4\mathbf{j}"),
+    ("x=2, x=3", r"\{2,3\}"), ("2 and 3", "2,3"), ("3 or 2", "2,3"), ("$2$ and $3$", "2,3"),
+    (r"x = 2 \text{ or } x = 3", "2,3"), ("1 h", "60 min"), ("0.5 rad", "0.5"), (r"6.02\times 10^{23}", "6.02e23"),
+    ("6.02 x 10^23", "6.02e23"), (r"6.02\times10^{23}\text{ mol}^{-1}", "6.02e23"), ("-1.5e-3", "-0.0015"),
+    ("1.6e-19 C", "1.6e-19"), (r"1.6\times 10^{-19}\,\mathrm{C}", "1.6e-19"), ("1{,}234.5", "1234.5"),
+    ("1,234.50", "1234.5"), ("x^{2}-4x+4", "(x-2)^2"), ("(2-x)^2", "(x-2)^2"), ("3(x-2)", "3x-6"),
+    (r"y=\frac{1}{2}x+3", "y = 0.5x+3"), ("x-2y+6=0", r"y=\frac12x+3"), ("2y-x-6=0", r"y=\frac12x+3"),
+    (r"k\in\mathbb{Z}", r"k\in\mathbb{Z}"), ("x>2", "x>2"), ("2<x", "x>2"), (r"\sqrt{5}/5", r"\frac{1}{\sqrt5}"),
+    ("a^{1/2}", r"\sqrt a"), ("x^{-1}", "1/x"), (r"\ln(x^2)", r"2\ln x"), (r"\log_3 9", "2"), (r"\log_{3}(9)", "2"),
+    (r"e^{\ln 5}", "5"), (r"\exp(1)", "e"), (r"\sin 30^\circ", "0.5"), (r"\sin(30^\circ)", "1/2"),
+    (r"\sec x", r"1/\cos x"), (r"\sin^{-1}(1)", r"\pi/2"), (r"\arctan 1", r"\frac\pi4"), ("i^2", "-1"),
+    (r"\sqrt{-1}", "i"), (r"2\sqrt{-3}", r"2i\sqrt3"), ("100!", "100!"), ("(3)", "3"), ("[3]", "3"),
+    ("((3,4))", "(3,4)"), ("A=5", "5"), ("AB=5", "5"), (r"\text{Area}=5", "5"), ("5:30", "5:30"),
+    ("5:30 PM", r"5:30\text{ pm}"), (r"\frac{1}{2}\%", r"0.5\%"), (r"\$5.00", "5"), ("1/2 + 1/3", "5/6"),
+    ("7/2", "3.5"), ("-7/2", "-3.5"), ("-3 1/2", "-3.5"), (r"-3\frac12", "-7/2"), ("Monday", "monday"),
+    ("July 4", "july 4"),
+    (r"$90^{\circ}$,$60^{\circ}$", r"90^{\circ},60^{\circ}"), ("$(-6,6)$, $(2,6)$", "(-6,6),(2,6)"),
+    (r"0.003^{\prime \prime}", "0.003"), ("5'", "5"), ("5''", r"5^{\prime\prime}"),
+    (r"$p=5$ and all primes $p \equiv \pm 1(\bmod 5)$", r"p=5 and all primes p \equiv \pm 1(\bmod 5)"),
+    (r"I(t) = I(0) e^{-\frac{t}{RC}}", r"I(0)e^{-\frac{t}{RC}}"), (r"\{-2\}", "-2"), ("{-2}", "-2"), (r"\{1\}", "1"),
+    (r"\frac{1}{3} e^{t} + C e^{-2t}", r"\frac{e^{t}}{3}+c e^{-2 t}"),
+    (r"-\frac{\cos(2 x)}{2 x^2} + \frac{C}{x^2}", r"c x^{-2}-\frac{\cos (2 x)}{2 x^{2}}"),
+    (r"1:58 \text{ a.m.}", "1:58"), ("6th", "6"), (r"6^{\text{th}}", "6"), ("6^{th}", "6"), (r"(\sin\pi)^2", "0"),
+    (r"\sin\pi\cdot\sin\pi", "0"), (r"(\tan\pi)^2", "0"), (r"\log 100", "2"), ("2,4", "(2,4)"),
+    (r"\sin \theta(t)=f(t)", r"f(t)=\sin\theta(t)"), ("x(t)=2t", "2t"), (r"\theta(t)=2t", "2t"), (r"\{3\}", "3"),
 ]  # fmt: skip
 
 DIFFERENT = [
@@ -91,6 +129,11 @@ DIFFERENT = [
     ("0<x", "0<x<12.5"), ("x<12.5", "0<x<12.5"), ("52", "€25"), (r"\$25", "€25"), (r"25\text{ cents}", "€25"),
     (r"\begin{vmatrix}1&2\\3&4\end{vmatrix}", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}"),
     (r"(2^{25}\cdot26)!", "2^{25} 26!"),
+    (r"\triangle ABD", r"\triangle ABC"), (r"1\pmod 5", r"1\pmod 4"), (r"45^\circ", r"\frac{\pi}{4}"),
+    ("12,34", "1234"), ("1.234,5", "1234.5"), ("x^2-4", "(x-2)^2"), (r"x\ge 2", "x>2"), (r"\bar{z}", "z"),
+    ("3+4i", "3-4i"),
+    (r"\frac{1}{2}, 8", r"[\frac{1}{2},8]"), ("2,4", "[2,4]"), ("4,2", "(2,4)"), ("3R^2", "3r^2"),
+    ("1:58 am", "1:58 pm"), ("7th", "6"), (r"\ln 100", "2"), ("(C,1)", "(c,1)"),
 ]  # fmt: skip
 
 

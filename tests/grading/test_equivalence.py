@@ -1,7 +1,7 @@
 """Equality of answers: what the exact forms decide alone, and what algebra adds."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hicra_cli.grading.equivalence import equal, over_limit
@@ -68,6 +68,7 @@ def test_what_cannot_be_read_is_left_to_algebra_which_accepts_nothing(answer, go
     assert equal(answer, gold, algebra=equal_by_algebra) is not True
 
 
+@settings(deadline=None)
 @given(st.fractions(max_denominator=10**6))
 def test_every_spelling_of_a_fraction_is_that_fraction(value):
     top, bottom = value.numerator, value.denominator
@@ -77,12 +78,14 @@ def test_every_spelling_of_a_fraction_is_that_fraction(value):
     assert equal(f"{top + bottom}/{bottom}", spellings[1]) is False
 
 
+@settings(deadline=None)
 @given(st.integers(min_value=-(10**30), max_value=10**30))
 def test_thousands_separators_do_not_change_a_number(number):
     for separator in (",", "{,}", r"\,", r"\!"):
         assert equal(f"{number:,}".replace(",", separator), str(number)) is True
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-99, 99), min_size=2, max_size=6), st.randoms(use_true_random=False))
 def test_a_bare_list_has_no_order_and_a_tuple_has(numbers, random):
     shuffled = numbers[:]
@@ -92,11 +95,13 @@ def test_a_bare_list_has_no_order_and_a_tuple_has(numbers, random):
     assert equal(f"({one})", f"({other})") is (numbers == shuffled)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300), st.text(max_size=30))
 def test_no_text_makes_the_exact_forms_fail(answer, gold):
     assert equal(answer, gold) in (True, False, None)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="0123456789+-*/^_{}()[],.\\ fracsqtexh%$=!", min_size=1, max_size=80))
 def test_equality_is_reflexive(text):
     assert equal(text, text) is not None or text.strip() == ""

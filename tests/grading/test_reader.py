@@ -4,7 +4,7 @@ import contextlib
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hicra_cli.grading.nodes import Const, Num, Op, Sym, Text, Unreadable, number
@@ -106,6 +106,7 @@ def test_depth_is_limited_before_the_interpreter_is(text):
         read_formula(text)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="0123456789xyie+-*/^_(){}[]|!,.:%'$\\ fracsqrtnlogpm=<>", max_size=60))
 def test_every_text_is_read_or_refused(text):
     with contextlib.suppress(Unreadable):

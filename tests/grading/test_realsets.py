@@ -4,7 +4,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hicra_cli.grading.equivalence import equal
@@ -13,6 +13,7 @@ from hicra_cli.grading.units import is_unit, is_unit_name, read_unit, scale
 ends = st.lists(st.integers(-50, 50), min_size=2, max_size=6, unique=True).map(sorted)
 
 
+@settings(deadline=None)
 @given(ends, st.randoms(use_true_random=False))
 def test_a_union_has_no_order_and_touching_parts_are_one(values, random):
     parts = [f"[{low},{high}]" for low, high in pairwise(values)]
@@ -22,6 +23,7 @@ def test_a_union_has_no_order_and_touching_parts_are_one(values, random):
     assert equal(union, f"[{values[0]},{values[-1]})") is False
 
 
+@settings(deadline=None)
 @given(ends)
 def test_an_inequality_is_its_interval(values):
     low, high = values[0], values[-1]
