@@ -58,6 +58,8 @@ class Grading:
 
     def finish(self, progress: Progress) -> None:
         """Wait until everything announced has its verdict."""
+        if not self._announced:
+            return
         with progress.phase("grade", self._announced) as advance:
             for _ in range(self._announced):
                 while not self._judged.acquire(timeout=0.5):

@@ -182,13 +182,14 @@ def _generate(
 
     config = space.config
     texts = {each.name: each.text for each in asked}
-    names = ", ".join(dict.fromkeys(bench for bench, _ in texts))
+    benches = list(dict.fromkeys(bench for bench, _ in texts))
+    label = f"sample {', '.join(benches) if len(benches) <= 3 else f'{len(benches)} benchmarks'}"
     total = sum(len(each.request.samples) for each in asked)
     longest = max(len(each.request.token_ids) for each in asked)
     policy = space.plan.inputs["policy"].path
     with (
         build_engine(config, policy, sampling=config.eval.sampling, longest_prompt=longest) as engine,
-        space.progress.phase(f"sample {names}", total) as advance,
+        space.progress.phase(label, total) as advance,
     ):
         speed = Speed()
 

@@ -1,6 +1,7 @@
 """`hicra eval` as a user runs it: plan, shards and merging, interruption and resuming, refusals."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,6 +60,16 @@ def test_shards_are_merged_from_the_command_line(tmp_path):
 def test_a_thinking_switch_that_the_template_does_not_have_is_refused_with_the_reason(tmp_path):
     done = hicra("eval", "--home", "h", *SMALL, "--no-thinking", cwd=tmp_path, check=2)
     assert "does not read enable_thinking" in done.stderr
+
+
+def test_the_thinking_switch_reaches_a_template_that_has_it(tmp_path, nano_path):
+    policy = shutil.copytree(nano_path, tmp_path / "model")
+    template = (policy / "chat_template.jinja").read_text()
+    (policy / "chat_template.jinja").write_text(template + "{% if enable_thinking is false %}<quick>{% endif %}")
+    done = hicra("eval", "--policy", "./model", *SMALL, "--no-thinking", "--dry-run", "--json", cwd=tmp_path, check=0)
+    data = document(done)["data"]
+    assert data["benchmarks"][0]["example"].endswith("<|assistant|><quick>")
+    assert data["settings"]["task"]["template_options"] == {"enable_thinking": False}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
