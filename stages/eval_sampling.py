@@ -116,12 +116,10 @@ def bench_task(bench: Benchmark, task: TaskConfig) -> TaskConfig:
 
 def context_of(policy: Path, config: HicraConfig) -> int:
     """Tokens that prompt and response together may have."""
-    from transformers import AutoConfig
+    from hicra_cli.engine.policy import read_context
 
-    model = AutoConfig.from_pretrained(policy, local_files_only=True, trust_remote_code=False)
-    limit = getattr(model.get_text_config(decoder=True), "max_position_embeddings", None) or 1 << 30
     chosen = None if config.engine.name == "transformers" else config.engine.max_model_len
-    return min(int(limit), chosen or 1 << 30)
+    return min(read_context(policy), chosen or 1 << 30)
 
 
 def sample_row(rollout: Rollout, prompt_text: str, seed: int, planning: Planning) -> Row:

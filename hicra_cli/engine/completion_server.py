@@ -71,7 +71,7 @@ class CompletionServer:
         while True:
             attempt += 1
             found = await self._exchange("GET", "/models", None, min(LISTING_TIMEOUT_S, self._config.timeout_s))
-            if isinstance(found, _Answer) and found.status in (200, 404, 405, 501):
+            if isinstance(found, _Answer) and found.status in (200, 403, 404, 405, 501):
                 return _listed(found.content) if found.status == 200 else None
             trouble = self._refusal(found) if isinstance(found, _Answer) else found
             await self._wait(attempt, attempt, trouble, "models")

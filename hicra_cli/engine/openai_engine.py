@@ -26,7 +26,7 @@ from hicra_cli.core.seeds import seed_for
 from hicra_cli.engine.base import Draws, Request
 from hicra_cli.engine.completion_server import CompletionServer, Wish, sends_key_in_the_clear
 from hicra_cli.engine.completions import Completion
-from hicra_cli.engine.policy import load_tokenizer, read_stop_ids
+from hicra_cli.engine.policy import load_tokenizer, read_context, read_stop_ids
 from hicra_cli.engine.requests import check_prompt, decode_response
 from hicra_cli.grams.annotators.loops import run_to_end
 from hicra_cli.grams.annotators.patience import Patience
@@ -53,7 +53,7 @@ class OpenAIEngine:
         self._first_backoff_s = first_backoff_s
         self._tokenizer = load_tokenizer(path)
         self._stop_ids = read_stop_ids(path, self._tokenizer)
-        self._context = min(_context_length(path), config.max_model_len or 1 << 30)
+        self._context = min(read_context(path), config.max_model_len or 1 << 30)
         self._left_out: set[str] = set()
         self._checked = False
         self._guessed = self._cut_early = 0
@@ -275,14 +275,6 @@ def _places(requests: Sequence[Request]) -> Iterator[tuple[Place, Request]]:
     for index, request in enumerate(requests):
         for sample in request.samples:
             yield (index, sample), request
-
-
-def _context_length(path: Path) -> int:
-    """Tokens that prompt and response may have together by the folder's config.json."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    return int(getattr(config.get_text_config(decoder=True), "max_position_embeddings", None) or 1 << 30)
 
 
 def _letters(text: str) -> str:

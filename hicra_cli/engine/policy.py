@@ -75,6 +75,25 @@ def read_stop_ids(path: Path, tokenizer: Any) -> tuple[int, ...]:
     return _stop_ids(config.get("eos_token_id"), tokenizer)
 
 
+def read_context(path: Path) -> int:
+    """Tokens that prompt and response may have together, of a directory whose model is not loaded here.
+
+    Very many where config.json names no limit. Raises UsageError where there is none that transformers understands.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, ImportError, StrictDataclassError) as error:
+        raise UsageError(
+            f"config.json cannot be read: {first_line(error)}",
+            where=str(path),
+            fix="Copy the config.json of the base model into the directory.",
+        ) from error
+    return int(getattr(config.get_text_config(decoder=True), "max_position_embeddings", None) or 1 << 30)
+
+
 def _stop_ids(named: Any, tokenizer: Any) -> tuple[int, ...]:
     ids = [*named] if isinstance(named, list | tuple) else [named]
     return tuple(sorted({int(token) for token in (*ids, tokenizer.eos_token_id) if token is not None}))
@@ -181,12 +200,13 @@ def _unreachable_errors() -> tuple[type[Exception], ...]:
 
 def load_tokenizer(path: Path) -> Any:
     """The tokenizer of a model directory, without code of its own. Raises UsageError."""
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoTokenizer
 
     _require_tokenizer(path)
     try:
         return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ImportError, StrictDataclassError) as error:
         raise UsageError(
             f"the tokenizer cannot be loaded: {first_line(error)}",
             where=str(path),
@@ -195,6 +215,7 @@ def load_tokenizer(path: Path) -> Any:
 
 
 def _load_model(path: Path, dtype: torch.dtype) -> Any:
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
@@ -209,7 +230,9 @@ def _load_model(path: Path, dtype: torch.dtype) -> Any:
                 attn_implementation="sdpa",
                 output_loading_info=True,
             )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
+    except (
+        OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError, StrictDataclassError
+    ) as error:  # fmt: skip
         raise UsageError(
             f"the model cannot be loaded: {first_line(error)}",
             where=str(path),

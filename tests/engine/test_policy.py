@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from hicra_cli.core.errors import ArtifactError, HicraError, UsageError
-from hicra_cli.engine.policy import load_policy, read_stop_ids
+from hicra_cli.engine.policy import load_policy, read_context, read_stop_ids
 from tests.engine.tiny_models import VOCABULARY, save_tiny_policy, tiny_model
 
 
@@ -109,7 +109,7 @@ def test_an_unknown_architecture_is_refused(policy: Path):
 def test_damaged_weights_are_refused(policy: Path):
     weights = policy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:2000])
-    assert "the model cannot be loaded" in refusal(policy).what
+    assert "max_position_embeddings" in refusal(policy).what
 
 
 def test_weights_that_do_not_hold_every_tensor_are_refused_instead_of_invented(policy: Path):
@@ -193,3 +193,29 @@ def test_a_model_the_hub_does_not_have_is_said_to_be_missing(tmp_path: Path):
         threading.Thread(target=serve, daemon=True).start()
         done = hub_process(f"http://127.0.0.1:{server.getsockname()[1]}", tmp_path)
     assert "ArtifactError | there is no model someone/some-model on the hub" in done.stdout, done.stderr[-2000:]
+
+
+def test_the_context_is_read_without_the_model(policy: Path):
+    for weights in policy.glob("*.safetensors"):
+        weights.unlink()
+    assert read_context(policy) == 128
+    edit(policy / "config.json", max_position_embeddings=0)
+    assert read_context(policy) == 1 << 30
+
+
+WRONG_TYPE = '{"model_type": "qwen3", "max_position_embeddings": "many"}'
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"model_type": "unheard-of"}', "{}", WRONG_TYPE])
+def test_a_context_that_cannot_be_read_is_a_failure_with_a_remedy(policy: Path, content: str | None):
+    (policy / "config.json").unlink()
+    if content is not None:
+        (policy / "config.json").write_text(content)
+    with pytest.raises(UsageError, match=r"config\.json cannot be read") as caught:
+        read_context(policy)
+    assert caught.value.where == str(policy)
+
+
+def test_a_field_of_the_wrong_type_is_a_failure_with_a_remedy(policy: Path):
+    edit(policy / "config.json", max_position_embeddings="many")
+    assert "max_position_embeddings" in refusal(policy).what
