@@ -11,7 +11,7 @@ class EngineConfig(Section):
     name: Literal["transformers", "vllm", "openai"] = Field(
         "transformers",
         description="`transformers`: own decoding loop; `vllm`: in process, needs the extra `vllm`; `openai`: a server "
-        "that speaks OpenAI's completions API (vLLM, SGLang, llama.cpp …), for eval only.",
+        "that speaks OpenAI's completions API, such as vLLM's, for eval only.",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Precision of the engine's weights; auto is float32 on CPU and bfloat16 on a GPU."

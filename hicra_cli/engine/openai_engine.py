@@ -1,4 +1,4 @@
-"""Sampling from a server that speaks OpenAI's completions API: vLLM, SGLang, llama.cpp or a service, for evaluation.
+"""Sampling from a server that speaks OpenAI's completions API, such as vLLM's own, for evaluation.
 
 The prompt stays ours: its rendered token ids are sent, or their text, and where the server tells what it read, that is
 held against them. Each sample is a request of its own with a seed of its own (the low 31 bits of the one that is
