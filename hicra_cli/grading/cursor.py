@@ -5,7 +5,7 @@ from typing import Protocol
 from hicra_cli.grading.lexer import END, Token
 from hicra_cli.grading.nodes import Node, Unreadable
 
-MAX_DEPTH = 200  # of nested calls: brackets cost about six
+MAX_DEPTH = 170  # of nested levels, some three frames of the interpreter each; a pair of brackets costs four
 
 
 class Cursor:

@@ -22,11 +22,13 @@ _MAX_SHOWN = 2000
 _UNREADABLE_SHOWN = 500
 
 
-@lru_cache(maxsize=8192)
 def normal_form(text: str) -> str:
     """The spelling of a text; equal spellings are equal answers. Never fails and never takes long."""
-    if over_limit(text) is not None:
-        return text[:_UNREADABLE_SHOWN].strip()
+    return text[:_UNREADABLE_SHOWN].strip() if over_limit(text) is not None else _normal_form(text)
+
+
+@lru_cache(maxsize=8192)
+def _normal_form(text: str) -> str:
     cleaned = clean(text)
     found = readings(cleaned)
     if not found:

@@ -162,7 +162,9 @@ class _Reader:
             return node
         minus = cursor.take("-")
         cursor.take("+")
+        cursor.enter()
         node = self._atom()
+        cursor.leave()
         return negative(node) if minus else node
 
     def starts_factor(self) -> bool:

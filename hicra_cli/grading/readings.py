@@ -63,7 +63,7 @@ def readings(cleaned: str) -> tuple[Node, ...]:
         if joined != text and _ALL_GROUPED.fullmatch(text):
             found.append(read_formula(text))
         return tuple(found)
-    except Unreadable:
+    except (Unreadable, RecursionError):  # a caller deep in the stack has less of it to give
         return ()
 
 

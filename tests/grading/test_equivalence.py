@@ -120,3 +120,10 @@ def test_what_is_too_large_to_compute_is_told_before_parsing(answer):
 )
 def test_ordinary_large_answers_are_within_the_limits(answer):
     assert over_limit(answer) is None
+
+
+@pytest.mark.parametrize(
+    "text", [r"\frac" * 390, "1/" * 990 + "1", r"\sqrt " * 330, "x^" * 990, "(1)" * 660, "1" + "!" * 900]
+)
+def test_what_nests_without_brackets_is_no_failure(text):
+    assert equal(text, "5") in (False, None)
