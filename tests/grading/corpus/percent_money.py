@@ -127,4 +127,11 @@ GROUPS = (
         other=("75", "7.5", r"7.5\%", "0.075"),
         why_not="another share",
     ),
+    Group(
+        r"\$2.50",
+        same=(r"250\text{ cents}", "2.5", r"2.50\text{ dollars}", r"\text{\$}2.50"),
+        why="100 cents are a dollar",
+        other=(r"2.50\text{ cents}", r"25\text{ cents}", "250"),
+        why_not="another amount",
+    ),
 )  # fmt: skip

@@ -116,10 +116,10 @@ GROUPS = (
         source="Minerva golds",
     ),
     Group(
-        r"12\text{ ft}",
-        same=("12", r"12\text{ feet}", "12 ft", r"12\,\mathrm{ft}", r"12 \text{ foot}"),
+        r"14\text{ ft}",
+        same=("14", r"14\text{ feet}", "14 ft", r"14\,\mathrm{ft}", r"14 \text{ foot}"),
         why="one unit or none",
-        other=(r"12\text{ in}", r"12\text{ m}", "1.2", r"12\text{ ft}^2"),
+        other=(r"14\text{ in}", r"14\text{ m}", "1.2", r"14\text{ ft}^2"),
         why_not="another unit",
     ),
     Group(
@@ -143,5 +143,19 @@ GROUPS = (
         why="one unit or none",
         other=(r"60\text{ km/h}", r"60\text{ minutes}", "6"),
         why_not="another unit",
+    ),
+    Group(
+        r"2\text{ m}",
+        same=(r"200\text{ cm}", "2 m", r"0.002\text{ km}", r"2000\text{ mm}"),
+        why="units of one kind are converted exactly",
+        other=(r"2\text{ cm}", r"20\text{ cm}", r"2\text{ kg}", r"2\text{ m}^2"),
+        why_not="another length",
+    ),
+    Group(
+        r"90\text{ minutes}",
+        same=(r"1.5\text{ hours}", r"90\text{ min}", r"\frac32\text{ h}", r"5400\text{ s}"),
+        why="units of one kind are converted exactly",
+        other=(r"90\text{ hours}", r"1.5\text{ minutes}", r"1.3\text{ hours}", r"90^\circ"),
+        why_not="another time",
     ),
 )  # fmt: skip
