@@ -1,17 +1,17 @@
 """hicra grade"""
 
 import json
-import os
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
+from hicra_cli.commands.grade_output import STDOUT, lines_to, refuse_overwriting
 from hicra_cli.commands.options import Knob
 from hicra_cli.commands.session import Report, Session
 from hicra_cli.commands.stage import single_app
@@ -107,6 +107,7 @@ def grade(
         raise UsageError("one source is needed", fix="Give --jsonl FILE, --jsonl - or --evaluation REF")
     if diff is not None and against is not None:
         raise UsageError("--diff and --against are different reports", fix="Give one of them")
+    output = None if output in STDOUT else output
     if session.output.as_json and output is None:
         raise UsageError(
             "under --json stdout is one document and cannot take the lines", fix="Add --output FILE for the lines"
@@ -116,6 +117,10 @@ def grade(
     from hicra_cli.grading.pool import GradingPool
 
     path = _source(session, jsonl, evaluation)
+    refuse_overwriting(output, [path, Path(diff) if diff else None])
+    session.resume_hint = "The same command starts anew" + (
+        f"; {output}.unfinished has the lines so far" * bool(output)
+    )
     reader = LogReader(path, format_name=format_, fields=_fields(fields))
     task = session.config.task
     with ExitStack() as stack:
@@ -125,7 +130,7 @@ def grade(
         report = _report(
             session, stack, mode, diff or ("input" if evaluation and not against else None), against, memory
         )
-        lines = stack.enter_context(_lines(session, output))
+        lines = stack.enter_context(lines_to(output, session.output.results))
         tally = _Tally()
 
         def judge(entries: Sequence["Entry"]) -> "list[Graded]":
@@ -228,29 +233,6 @@ def _stream(
         session.output.abandon_results()
         return False
     return True
-
-
-@contextmanager
-def _lines(session: Session, output: Path | None) -> Iterator[TextIO]:
-    """Where the lines go: stdout, or a file that appears under its name when it is complete."""
-    if output is None:
-        yield session.output.results
-        return
-    special = output.exists() and not output.is_file()  # a pipe or device has no unfinished twin
-    unfinished = output if special else output.with_name(f"{output.name}.unfinished")
-    try:
-        stream = unfinished.open("w", encoding="ascii")
-    except OSError as error:
-        raise UsageError(f"cannot be written: {error.strerror}", where=str(output), fix="Check the path") from error
-    try:
-        with stream:
-            yield stream
-        if not special:
-            os.replace(unfinished, output)
-    except BaseException:
-        if not special and unfinished.stat().st_size == 0:  # nothing was graded that would be worth keeping
-            unfinished.unlink()
-        raise
 
 
 def _conclude(

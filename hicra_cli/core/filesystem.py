@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hicra_cli.core.errors import RunError
 
+_STREAMS = ("/dev/std", "/dev/fd/", "/proc/")
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 NETWORK_FILE_SYSTEMS = frozenset({
     "9p", "afs", "beegfs", "ceph", "cifs", "fuse.ceph", "fuse.glusterfs", "fuse.juicefs", "fuse.rclone", "fuse.s3fs",
@@ -83,13 +84,30 @@ def _sync(path: Path, flags: int) -> None:
 
 def write_durably(path: Path, content: bytes) -> None:
     """Replaces `path` by `content`: after a crash it holds either the old bytes or the new ones."""
-    temporary = path.with_name(f"{path.name}.tmp")
+    target = replaceable(path)
+    if target is None:
+        path.write_bytes(content)
+        return
+    temporary = target.with_name(f"{target.name}.tmp")
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
+    temporary.replace(target)
+    sync_folder(target.parent)
+
+
+def replaceable(path: Path) -> Path | None:
+    """What a finished file may take the place of: `path`, or the file it is a link to.
+
+    None where only writing into it as it stands is right: a pipe, a device (another file in the place of /dev/null
+    would break the machine), a stream that is open already (/dev/stdout, /dev/fd/3).
+    """
+    if path.exists() and not path.is_file():
+        return None
+    if str(path.absolute()).startswith(_STREAMS):
+        return None
+    return Path(os.path.realpath(path))
 
 
 def make_folders(folder: Path) -> None:

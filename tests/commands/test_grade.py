@@ -192,6 +192,7 @@ def test_an_interrupt_keeps_the_lines_so_far(tmp_path):
         process.send_signal(signal.SIGINT)
         _, talk = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert b"The same command starts anew" in talk
     assert b"Traceback" not in talk
 
 
@@ -204,6 +205,38 @@ def test_json_is_a_summary_and_needs_a_file_for_the_lines(tmp_path):
     assert found["data"]["outcomes"] == {"correct": 1, "error": 1}
     assert [row["id"] for row in lines((tmp_path / "out.jsonl").read_text())] == [1, 2]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+
+
+def test_the_output_replaces_neither_what_is_read_nor_what_is_no_file(tmp_path):
+    source = write(tmp_path / "in.jsonl", [{"id": 1, "gold": "1", "answer": "1"}])
+    (tmp_path / "link.jsonl").symlink_to("in.jsonl")
+    for output in ("in.jsonl", "link.jsonl"):
+        assert "would replace" in hicra("grade", "--jsonl", source, "-o", output, cwd=tmp_path, check=2).stderr
+    write(tmp_path / "old.jsonl", [{"id": 1, "correct": True}])
+    hicra("grade", "--jsonl", source, "--diff", "old.jsonl", "-o", "old.jsonl", cwd=tmp_path, check=2)
+    assert [len(path.read_text().splitlines()) for path in (source, tmp_path / "old.jsonl")] == [1, 1]
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", "pipe"], cwd=tmp_path, stdout=subprocess.PIPE)
+    hicra("grade", "--jsonl", source, "-o", "pipe", cwd=tmp_path)
+    assert lines(reader.communicate(timeout=60)[0].decode())[0]["correct"]
+    assert (tmp_path / "pipe").is_fifo()
+    for stdout in ("-", "/dev/stdout"):
+        assert lines(hicra("grade", "--jsonl", source, "-o", stdout, cwd=tmp_path).stdout)[0]["correct"]
+
+
+def test_an_output_that_is_a_link_keeps_being_one(tmp_path):
+    source = write(tmp_path / "in.jsonl", [{"id": 1, "gold": "1", "answer": "1"}])
+    (tmp_path / "link.jsonl").symlink_to("out.jsonl")
+    hicra("grade", "--jsonl", source, "-o", "link.jsonl", cwd=tmp_path)
+    assert (tmp_path / "link.jsonl").is_symlink()
+    assert lines((tmp_path / "out.jsonl").read_text())[0]["correct"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_told(tmp_path):
+    source = write(tmp_path / "in.jsonl", [{"id": 1, "gold": "1", "answer": "1"}])
+    done = hicra("grade", "--jsonl", source, "-o", "/dev/full", cwd=tmp_path, check=1)
+    assert "no room while writing the lines" in done.stderr
 
 
 @pytest.mark.parametrize(
