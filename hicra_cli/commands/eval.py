@@ -50,13 +50,20 @@ CheckOverlap = Annotated[
     list[str],
     typer.Option("--check-overlap", metavar="TRAIN", help="Instead of sampling: benchmark questions in training data."),
 ]
+Contamination = Annotated[
+    bool,
+    typer.Option("--probe-contamination", help="Instead of sampling: how well the policy completes cut questions."),
+]
 Read = Annotated[
     str | None,
     typer.Option("--read", metavar="EVALUATION", help="Instead of sampling: questions, answers and verdicts to read."),
 ]
 Failures = Annotated[bool, typer.Option("--failures", help="--read: only questions with a wrong answer, worst first.")]
 LayoutOption = Annotated[Layout, typer.Option("--layout", help="--table, --compare: how the table is written.")]
-Output = Annotated[Path | None, typer.Option("--output", help="--table, --read, --check-overlap: write to this file.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", help="--table, --read, --check-overlap, --probe-contamination: write to this file."),
+]
 
 
 def evaluate(
@@ -69,6 +76,7 @@ def evaluate(
     table: Tabulate = [],  # noqa: B006 (typer's way of a repeatable option)
     merge: Merge = [],  # noqa: B006
     check_overlap: CheckOverlap = [],  # noqa: B006
+    probe_contamination: Contamination = False,
     read: Read = None,
     failures: Failures = False,
     layout: LayoutOption = "terminal",
@@ -89,12 +97,14 @@ def evaluate(
       hicra eval --compare evaluation:grpo evaluation:hicra
       hicra eval --table evaluation:base --table evaluation:grpo --table evaluation:hicra --layout latex
       hicra eval --bench paper-text --check-overlap train.jsonl
+      hicra eval --read evaluation:grpo --failures --output failures.html
     """
     wanted = {
         "--compare": compare,
         "--table": table,
         "--merge": merge,
         "--check-overlap": check_overlap,
+        "--probe-contamination": probe_contamination,
         "--read": read,
     }
     asked = [flag for flag, value in wanted.items() if value]
@@ -116,6 +126,10 @@ def evaluate(
         from hicra_cli.commands.eval_overlap import check_training_data
 
         return check_training_data(session, listed(check_overlap), output=output)
+    if probe_contamination:
+        from hicra_cli.commands.eval_contamination import probe_policy
+
+        return probe_policy(session, output=output)
     if read is not None:
         from hicra_cli.commands.eval_read import read_evaluation
 
