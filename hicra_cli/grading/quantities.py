@@ -66,6 +66,8 @@ def _same(answer: Quantity, gold: Quantity) -> bool | None:
             return same_value(_times(answer.value, answer.unit), _times(gold.value, gold.unit))
     if answer.percent == gold.percent:
         return same_value(answer.value, gold.value)
+    if answer.unit is not None or gold.unit is not None:
+        return False  # a percent sign is a unit too
     share = Op("/" if answer.percent else "*", (answer.value, number(100)))
     verdicts = same_value(answer.value, gold.value), same_value(share, gold.value)
     if True in verdicts:
