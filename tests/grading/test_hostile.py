@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hicra_cli.core.records import Outcome
@@ -139,6 +139,7 @@ def test_boxes_are_found_in_any_text(pool, response, outcome):
     assert pool.grade_many([(response, "42", False)])[0].outcome is outcome
 
 
+@settings(deadline=None)
 @given(st.text(max_size=400), st.sampled_from(GOLDS))
 def test_no_text_is_a_crash(text, gold):
     assert equal(text, gold) in (True, False, None)
@@ -155,6 +156,7 @@ LATEX = st.sampled_from(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(LATEX, max_size=40).map("".join), st.lists(LATEX, max_size=40).map("".join))
 def test_no_formula_is_a_crash(answer, gold):
     assert equal(answer, gold) in (True, False, None)

@@ -58,6 +58,7 @@ def expression(dice: random.Random, depth: int) -> tuple[str, Fraction]:
     return rf"{number}!+\left({left}\right)", one + factorials[number]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 4))
 def test_an_expression_equals_its_value_and_no_other(seed, depth):
     dice = random.Random(seed)
@@ -95,6 +96,7 @@ def product(one: dict[tuple[int, ...], int], other: dict[tuple[int, ...], int]) 
     return {powers: coefficient for powers, coefficient in terms.items() if coefficient}
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_a_product_equals_its_expansion_and_no_other(seed):
     dice = random.Random(seed)
@@ -117,6 +119,7 @@ def test_a_product_equals_its_expansion_and_no_other(seed):
     assert equal(factored, polynomial(dice, {key: value for key, value in changed.items() if value})) is False
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(2, 12), st.integers(0, 2**32))
 def test_roots_are_compared_exactly(square, rest, factor, seed):
     # sqrt(factor^2 rest) = factor sqrt(rest), and no neighbour of the radicand has that root
@@ -132,7 +135,7 @@ def test_roots_are_compared_exactly(square, rest, factor, seed):
 
 
 @pytest.mark.slow
-@settings(max_examples=5000)
+@settings(max_examples=5000, deadline=None)
 @given(st.integers(0, 2**63), st.integers(1, 5))
 def test_many_expressions_equal_their_values(seed, depth):
     dice = random.Random(seed)
