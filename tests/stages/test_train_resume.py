@@ -18,6 +18,7 @@ from tests.stages.runs import comparable_steps, digests, small_config
 
 STEPS = 3
 NTH = {"backward": 2, "checkpoint": 3, "pruning": 2, "policy": 2, "after the policy": 2, "rollouts": 2}
+UNTIL_EVALUATION = ("optimizer step", "weights to the engine", "rollouts", "evaluation")
 NOT_INTERRUPTED = ("final publication", "files moved", "rows of the registry")
 
 
@@ -96,7 +97,10 @@ def test_a_run_interrupted_in_a_phase_exits_with_130_and_a_checkpoint_of_all_ste
     (files,) = tmp_path.glob("staging/*/files")
     steps = (files / "steps.jsonl").read_text().splitlines()
     saved = sorted(int(each.name.removeprefix("step-")) for each in files.glob("checkpoints/step-*"))
-    assert saved[-1] == len(steps) + (place == "evaluation")  # dropped and repeated; its step is kept
+    state = json.loads((files / "checkpoints" / f"step-{saved[-1]:06d}" / "state.json").read_text())
+    before_evaluation = state["unrecorded"] is not None  # the step is kept, its evaluation is dropped and repeated
+    assert saved[-1] == len(steps) + before_evaluation
+    assert before_evaluation == (place in UNTIL_EVALUATION)
     assert outcome(tmp_path, save_every=2)[:2] == straight[:2]
 
 
