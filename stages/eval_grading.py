@@ -130,10 +130,16 @@ def judged(rows: Sequence[Row], asked: Sequence[tuple[Benchmark, Prompt]], pool:
             "detail": strict.detail,
             "lenient_reward": lenient.reward,
             **({} if reward is None else {"corrected_reward": reward}),
-            "gold": prompt.answer,
+            "gold": _gold(prompt),
         }
         for row, (strict, lenient), reward, (_, prompt) in zip(rows, both, corrected, asked, strict=True)
     ]
+
+
+def _gold(prompt: Prompt) -> str | list[str]:
+    """The gold answer; a list of them where one of several suffices."""
+    every = golds(prompt)
+    return list(every) if len(every) > 1 else prompt.answer
 
 
 def _verdicts(

@@ -94,7 +94,8 @@ def read_questions(path: Path) -> list[QuestionFacts]:
             except (ValueError, TypeError) as error:
                 raise ArtifactError(f"this line is no sample: {error}", where=f"{path}:{number}") from error
             if row.get("gold") is not None:
-                golds.setdefault(key, str(row["gold"]))
+                listed = row["gold"] if isinstance(row["gold"], list) else [row["gold"]]
+                golds.setdefault(key, " or ".join(map(str, listed)))
             offset += len(line)
     return [_question(key, samples, golds.get(key)) for key, samples in gathered.items()]
 

@@ -78,6 +78,11 @@ def test_evaluations_without_gold_and_details_can_be_read(tmp_path):
     assert (question.gold, question.groups[0].details) == (None, ())
 
 
+def test_several_golds_are_shown_together(tmp_path):
+    (question,) = read_questions(write_rows(tmp_path / "samples.jsonl", [sample("q", 0, "1", gold=["3/4", "0.75"])]))
+    assert question.gold == "3/4 or 0.75"
+
+
 def test_right_only_by_lenient_extraction_is_marked(tmp_path):
     rows = [sample("q", 0, None, "no_answer", lenient_reward=1.0), sample("q", 1, "3/4", "correct")]
     (question,) = read_questions(write_rows(tmp_path / "samples.jsonl", rows))

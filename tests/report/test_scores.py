@@ -29,6 +29,13 @@ def matrix():
     return [*a, *b]
 
 
+def scores_of(rows):
+    scores = BenchScores()
+    for each in rows:
+        scores.add(each)
+    return scores
+
+
 def test_a_known_matrix_gives_known_numbers():
     shown = bench_summary(matrix(), ks=[])
     assert (shown["questions"], shown["samples"], shown["average"]) == (2, 4, 0.5)  # (3/4 + 1/4) / 2
@@ -44,6 +51,11 @@ def test_a_known_matrix_gives_known_numbers():
     assert (shown["mean_tokens"], shown["mean_tokens_right"], shown["mean_tokens_wrong"]) == (15.75, 13.25, 18.25)
     assert (shown["lenient"], shown["doubtful"], shown["planning_fraction"]) == (None, None, None)
     assert shown["outcomes"]["wrong"] == 3
+
+
+def test_alternatives_of_a_gold_make_no_other_question():
+    golds = [scores_of([row("q", 0, 1, gold=gold)]).golds for gold in ("7", ["7", "VII"], "8")]
+    assert golds[0] == golds[1] != golds[2]
 
 
 @given(st.permutations(matrix()))

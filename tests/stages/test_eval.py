@@ -46,7 +46,7 @@ def evaluation(tmp_path_factory, nano_path):
     home = tmp_path_factory.mktemp("eval")
     questions = home / "two.jsonl"
     questions.write_text(
-        '{"id": "one", "problem": "What is 1 + 1?", "answer": "2"}\n'
+        '{"id": "one", "problem": "What is 1 + 1?", "answer": "2", "alternatives": ["II"]}\n'
         '{"id": "long", "problem": "' + "2 + " * 60 + '2?", "answer": "122"}\n'
     )
     policy = shutil.copytree(nano_path, home / "short")
@@ -71,6 +71,11 @@ def test_there_is_a_row_for_every_sample_in_canonical_order(evaluation):
         "bench", "question", "sample", "seed", "num_tokens", "finish_reason", "planning_tokens", "reward", "outcome",
         "answer", "detail", "lenient_reward", "gold", "prompt", "text",
     }  # fmt: skip
+
+
+def test_a_row_names_every_gold_that_counts(evaluation):
+    golds = {row["question"]: row["gold"] for row in rows_of(evaluation[0]) if row["bench"] == "two"}
+    assert golds == {"one": ["2", "II"], "long": "122"}
 
 
 def test_the_summary_can_be_recomputed_from_the_rows(evaluation):
