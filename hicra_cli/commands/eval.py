@@ -31,6 +31,7 @@ KNOBS = (
     Knob("--name", "eval.name"),
     *COMPUTE_KNOBS,
 )
+WRITING = ("--compare", "--table", "--read", "--check-overlap", "--probe-contamination")
 Layout = Literal["terminal", "markdown", "latex", "csv"]
 
 Probe = Annotated[bool, typer.Option("--probe", help="--dry-run: also sample for a moment to estimate the time.")]
@@ -62,7 +63,9 @@ Failures = Annotated[bool, typer.Option("--failures", help="--read: only questio
 LayoutOption = Annotated[Layout, typer.Option("--layout", help="--table, --compare: how the table is written.")]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", help="--table, --read, --check-overlap, --probe-contamination: write to this file."),
+    typer.Option(
+        "--output", help="--compare, --table, --read, --check-overlap, --probe-contamination: write to this file."
+    ),
 ]
 
 
@@ -110,10 +113,11 @@ def evaluate(
     asked = [flag for flag, value in wanted.items() if value]
     if len(asked) > 1:
         raise UsageError(f"{' and '.join(asked)} are different tasks", fix="Give one of them")
+    _refuse_idle(asked, failures=failures, layout=layout, output=output)
     if compare is not None:
         from hicra_cli.commands.eval_compare import compare_evaluations
 
-        return compare_evaluations(session, *compare, layout=layout)
+        return compare_evaluations(session, *compare, layout=layout, output=output)
     if table:
         from hicra_cli.commands.eval_table import tabulate_evaluations
 
@@ -141,6 +145,20 @@ def evaluate(
 
         return preview_evaluation(session, probe=probe)
     return run_stage(session, dry_run=False, force=force, resume=resume)
+
+
+def _refuse_idle(asked: list[str], *, failures: bool, layout: Layout, output: Path | None) -> None:
+    """Refuse what would do nothing, before hours of sampling instead of after them."""
+    idle = (
+        (output is not None, "--output", WRITING),
+        (layout != "terminal", "--layout", ("--compare", "--table")),
+        (failures, "--failures", ("--read",)),
+    )
+    for given, flag, used_by in idle:
+        if given and not set(asked) & set(used_by):
+            raise UsageError(f"{flag} would do nothing here", fix=f"It belongs to {', '.join(used_by)}")
+    if output is not None and not output.parent.is_dir():
+        raise UsageError("there is no such folder", where=str(output.parent), fix="Check --output")
 
 
 def listed(values: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hicra_cli.commands.session import Report, Session
 
 if TYPE_CHECKING:
-    from hicra_cli.report.layouts import Layout
+    from hicra_cli.report.layouts import Grid, Layout
     from hicra_cli.report.score_table import Entry, ScoreTable
 
 _LABELLED = re.compile(r"(?P<label>[^=/\\]{1,80})=(?P<reference>.+)", re.DOTALL)
@@ -20,8 +20,7 @@ def tabulate_evaluations(session: Session, refs: Sequence[str], *, layout: "Layo
 
     refs: `evaluation:NAME`, a folder with samples.jsonl, or LABEL=either, where LABEL names the row.
     """
-    from hicra_cli.core.filesystem import storage_errors, write_durably
-    from hicra_cli.report.layouts import SUFFIXES, views
+    from hicra_cli.report.layouts import views
     from hicra_cli.report.score_layout import grid, records
     from hicra_cli.report.score_table import score_table
 
@@ -31,10 +30,35 @@ def tabulate_evaluations(session: Session, refs: Sequence[str], *, layout: "Layo
     data = {"benchmarks": list(table.benches), "rows": records(table)}
     if output is None:
         return Report([_csv(table).rstrip("\n")] if layout == "csv" else views(grid(table), layout), data=data)
-    chosen = SUFFIXES.get(output.suffix.lower(), layout) if layout == "terminal" else layout
-    with storage_errors("writing the table", output.parent):
-        write_durably(output, _text(table, chosen).encode())
+    chosen = layout_of(output, layout)
+    write_table(output, _csv(table) if chosen == "csv" else table_text(grid(table), chosen))
     return Report([str(output)], data={**data, "output": str(output)})
+
+
+def layout_of(output: Path, layout: "Layout") -> "Layout":
+    """What the file's suffix tells, where no layout was asked for."""
+    from hicra_cli.report.layouts import SUFFIXES
+
+    return SUFFIXES.get(output.suffix.lower(), layout) if layout == "terminal" else layout
+
+
+def write_table(output: Path, text: str) -> None:
+    """The file, whole or not at all. Raises RunError."""
+    from hicra_cli.core.filesystem import storage_errors, write_durably
+
+    with storage_errors("writing the table", output.parent):
+        write_durably(output, text.encode())
+
+
+def table_text(grid: "Grid", layout: "Layout") -> str:
+    """What a file holds; a terminal table is as on the screen."""
+    from hicra_cli.core.output import Table, table_lines
+    from hicra_cli.report.layouts import views
+
+    lines = [
+        line for view in views(grid, layout) for line in (table_lines(view) if isinstance(view, Table) else [view])
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _entries(session: Session, refs: Sequence[str]) -> "list[Entry]":
@@ -53,22 +77,6 @@ def _entries(session: Session, refs: Sequence[str]) -> "list[Entry]":
             entries.append(Entry(base, match["label"].strip() if match else origin.method, origin.policy, scores))
     names = short_names(list(dict.fromkeys(each.base for each in entries)))
     return [replace(each, base=names[each.base]) for each in entries]
-
-
-def _text(table: "ScoreTable", layout: "Layout") -> str:
-    """What a file holds; a terminal table is as on the screen."""
-    from hicra_cli.core.output import Table, table_lines
-    from hicra_cli.report.layouts import views
-    from hicra_cli.report.score_layout import grid
-
-    if layout == "csv":
-        return _csv(table)
-    lines = [
-        line
-        for view in views(grid(table), layout)
-        for line in (table_lines(view) if isinstance(view, Table) else [view])
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def _csv(table: "ScoreTable") -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from hicra_cli.core.filesystem import storage_errors
+from hicra_cli.core.filesystem import replaceable, storage_errors
 from hicra_cli.core.records import Outcome
 from hicra_cli.grams.matcher import TextMatcher
 from hicra_cli.report.diagnosis import Mark
@@ -87,11 +87,13 @@ class ShownQuestion:
 
 def write_evaluation_page(path: Path, page: EvaluationPage) -> None:
     """Write the page, part by part; equal evaluations are equal bytes. RunError where the file cannot be written."""
-    scratch = path.with_name(f"{path.name}.unfinished")
+    target = replaceable(path)
+    scratch = path if target is None else target.with_name(f"{target.name}.unfinished")
     with storage_errors("writing the page", path):
         with scratch.open("w", encoding="utf-8", errors="replace", newline="\n") as stream:
             stream.writelines(page_parts(page))
-        os.replace(scratch, path)
+        if target is not None:
+            os.replace(scratch, target)
 
 
 def page_parts(page: EvaluationPage) -> Iterator[str]:

@@ -70,8 +70,15 @@ def test_the_table_goes_to_a_file_in_the_layout_of_its_suffix(home, tmp_path):
     hicra("eval", "--home", home, *refs, "--output", tmp_path / "t.md", cwd=home, check=0)
     assert (tmp_path / "t.md").read_text().startswith("| model | aime24 avg@2 | cut |")
     lost = hicra("eval", "--home", home, *refs, "--output", tmp_path / "no" / "t.md", cwd=home)
-    assert lost.returncode == 1
-    assert "t.md" in lost.stderr or "no" in lost.stderr
+    assert lost.returncode == 2
+    assert "there is no such folder" in lost.stderr
+
+
+def test_a_comparison_goes_to_a_file_too(home, tmp_path):
+    arguments = ["eval", "--home", home, "--compare", "evaluation:grpo", "evaluation:hicra", "--output"]
+    for name, start in (("c.csv", "bench,questions,"), ("c.md", "| benchmark |"), ("c.txt", "benchmark  ")):
+        assert hicra(*arguments, tmp_path / name, cwd=home, check=0).stdout == f"{tmp_path / name}\n"
+        assert (tmp_path / name).read_text().startswith(start)
 
 
 def test_folders_need_no_registry_and_labels_name_their_rows(tmp_path):
@@ -92,6 +99,9 @@ def test_folders_need_no_registry_and_labels_name_their_rows(tmp_path):
         (("--compare", "evaluation:grpo", "."), 3, "no samples of an evaluation"),
         (("--table", "policy:grpo"), 2, "neither evaluation:NAME nor a folder"),
         (("--table", "evaluation:grpo", "--compare", "evaluation:grpo", "evaluation:grpo"), 2, "different tasks"),
+        (("--output", "scores.md"), 2, "--output would do nothing here"),
+        (("--layout", "latex"), 2, "--layout would do nothing here"),
+        (("--failures", "--table", "evaluation:grpo"), 2, "--failures would do nothing here"),
     ],
 )
 def test_wrong_references_have_their_exit_codes(home, tmp_path, arguments, code, words):
