@@ -23,6 +23,7 @@ CROSSED = {
         (r"10\text{ gallons}", r"\binom{5}{2}"), (r"\emptyset", r"\text{no solution}"), ("30", r"30^\circ"),
         (r"(-\infty,\infty)", r"\text{all real numbers}"), ("7", "a=7"), ("2", r"2\text{ m}"), ("12", r"12\%"),
         ("0.75", r"\frac{3}{4}"), ("0.75", "3:4"), ("3:4", r"\frac{3}{4}"), ("5:2", r"\$2.50"),
+        ("14", r"14\text{ ft}"),
     ]
 }  # fmt: skip
 
