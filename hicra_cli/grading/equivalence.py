@@ -53,6 +53,11 @@ def equal(answer: str, gold: str, *, algebra: Algebra | None = None) -> bool | N
     return verdict
 
 
+def is_sentence(text: str) -> bool:
+    """Whether a text is prose, which neither exact forms nor algebra read."""
+    return len(text) <= _MAX_CLEANED and is_prose(_cleaned(text))
+
+
 def _letters(cleaned: str) -> str:
     r"""The text without blanks and text commands: `\text{SAS}` is `SAS`."""
     return "".join(opened(cleaned).split())

@@ -15,7 +15,7 @@ from typing import Literal, Self
 from hicra_cli.core.errors import RunError
 from hicra_cli.core.records import Outcome, Verdict
 from hicra_cli.grading.boxed import find_boxed, last_box
-from hicra_cli.grading.equivalence import equal, over_limit
+from hicra_cli.grading.equivalence import equal, is_sentence, over_limit
 from hicra_cli.grading.lenient import lenient_answer
 from hicra_cli.grading.memory import Judgement, KnownPairs, Pair
 from hicra_cli.grading.verdict_file import VerdictFile
@@ -153,7 +153,7 @@ class GradingPool:
         if "error" in answer:
             return Judgement(Outcome.ERROR, f"comparing failed: {answer['error']}")
         if answer["equal"] is None:
-            return Judgement(Outcome.UNPARSABLE, "no formula that can be read; compared as text")
+            return _NO_FORMULA
         return Judgement(Outcome.CORRECT if answer["equal"] else Outcome.WRONG)
 
     def _lost(self, lost: Lost) -> Judgement:
@@ -162,6 +162,9 @@ class GradingPool:
             return Judgement(Outcome.ERROR, f"two grading workers ended on it (status {lost.status})", lasting=False)
         detail = f"comparing took longer than {self._timeout_s:g} s"
         return Judgement(Outcome.TIMEOUT, detail, lasting=lost.why == "cpu")
+
+
+_NO_FORMULA = Judgement(Outcome.UNPARSABLE, "no formula that can be read; compared as text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +230,9 @@ def _compare_exactly(pair: Pair) -> Judgement | None:
         equality = equal(pair.answer, pair.gold)
     except Exception as error:  # noqa: BLE001 - a fault of ours on a model's text is one verdict, not the end of a run
         return Judgement(Outcome.ERROR, f"comparing failed: {type(error).__name__}: {str(error)[:200]}")
-    return None if equality is None else Judgement(Outcome.CORRECT if equality else Outcome.WRONG)
+    if equality is not None:
+        return Judgement(Outcome.CORRECT if equality else Outcome.WRONG)
+    return _NO_FORMULA if is_sentence(pair.answer) or is_sentence(pair.gold) else None  # algebra reads no prose
 
 
 def _is_correct(judgement: Judgement | None) -> bool:

@@ -327,3 +327,10 @@ def test_every_real_gold_equals_itself(data_dir, pool, bench):
         for prompt, verdict in zip(prompts, verdicts, strict=True)
         if verdict.outcome is not Outcome.CORRECT
     ] == []
+
+
+def test_a_sentence_for_a_formula_needs_no_algebra():
+    with GradingPool() as pool:
+        verdict = pool.grade_many([(boxed(r"f(x)=ax+b, where b is any integer with \mho(b)=0"), "f(x)=x+1", False)])[0]
+        assert pool._crew.workers == []
+    assert (verdict.outcome, verdict.reward) == (Outcome.UNPARSABLE, 0.0)
